@@ -15,22 +15,23 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// Fingerprint of a source row: the first 16 bytes of a blake3 over the mapping's version and the row as the source gave it.
+/// Fingerprint of a source row: the first 16 bytes of a blake3 over the mapping's version and the row as the source
+/// gave it.
 pub type Fingerprint = [u8; 16];
 
-/// One business object as its system shows it.
+/// One business object in the shape of its system.
 #[derive(Clone, Debug)]
 pub struct SourceRow {
     /// The system's own id of the object.
     pub id: String,
-    /// Where it was read, for messages: `page 3 row 17`, `prices.csv:812`.
+    /// Where the row was read, for messages: `page 3 row 17`, `prices.csv:812`.
     pub position: String,
     /// The system's own version or modification mark, if the adapter names one.
     pub version: Option<String>,
     pub body: RowBody,
 }
 
-/// The row itself; records of delimited files stay undecoded until somebody needs a value.
+/// Content of a row. Records of delimited files stay undecoded until a value is needed.
 #[derive(Clone, Debug)]
 pub enum RowBody {
     Json(Value),
@@ -49,7 +50,7 @@ impl RowBody {
         }
     }
 
-    /// Feeds the row's content to a hash; equal rows feed equal bytes.
+    /// Feed the row's content to a hash. Equal rows feed equal bytes.
     pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
         match self {
             Self::Json(value) => crate::model::canonical::hash_into(value, hasher),
@@ -63,34 +64,34 @@ impl RowBody {
     }
 }
 
-/// A row that could not be read at all; counted in the run's balance with its reason.
+/// A row that could not be read at all. The run's balance counts it, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowError {
     pub position: String,
     pub id: Option<String>,
     pub reason: String,
-    /// The row, where there is one, for what can be read of it: its key.
+    /// The row if there is one: its key may still be readable.
     pub row: Option<Value>,
 }
 
-/// Where the next page begins; opaque to the engine.
+/// Where the next page begins. Opaque to the engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PageToken(pub Value);
 
-/// A listing whose ids are all values that a system allows.
+/// A listing whose ids are all the values that a system allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueList {
     pub entity: String,
     pub of: ValuesOf,
 }
 
-/// What has to be among the values that a system allows.
+/// What must be among the values that a system allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValuesOf {
-    /// What this lookup writes.
+    /// The values that this lookup writes.
     Lookup(String),
-    /// What a setting of the system says.
+    /// The values that a setting of the system names.
     Setting { name: String, said: Vec<String> },
 }
 
@@ -98,11 +99,12 @@ pub enum ValuesOf {
 #[derive(Clone, Debug)]
 pub struct PullRequest<'a> {
     pub entity: &'a str,
-    /// Read what changed since this watermark (in the source's own clock); absent: everything.
+    /// Read only what changed since this watermark (in the source's own clock). If absent, read everything.
     pub since: Option<&'a str>,
-    /// Page to read; absent: the first.
+    /// The page to read. If absent, read the first.
     pub page: Option<&'a PageToken>,
-    /// Most rows asked for in one page; a driver may give fewer, and an adapter's own page size wins.
+    /// Maximum number of rows asked for in one page. A driver may return fewer, and an adapter's own page size
+    /// takes precedence.
     pub limit: usize,
 }
 
@@ -111,53 +113,57 @@ pub struct PullRequest<'a> {
 pub struct Page {
     pub rows: Vec<SourceRow>,
     pub errors: Vec<RowError>,
-    /// Rows whose change date counts for nothing: it cannot be read, or lies in the future. They are in `rows` all the same.
+    /// Rows whose change date is ignored because it cannot be read or lies in the future. They are in `rows` as
+    /// well.
     pub dates: Vec<RowError>,
     /// Absent on the last page.
     pub next: Option<PageToken>,
-    /// Watermark that may be stored together with this page; drivers that read in id order give it on the last page only.
+    /// Watermark that may be stored together with this page. Drivers that read in id order give it on the last page
+    /// only.
     pub cursor: Option<String>,
-    /// Objects the source announced for the whole listing, if it does.
+    /// Number of objects in the whole listing, if the source announces it.
     pub total: Option<u64>,
-    /// Holds what no earlier listing gave. Only set where [`Capabilities::handed`].
+    /// Whether the page holds something that no earlier listing gave. Only set if [`Capabilities::handed`].
     pub is_new: bool,
-    /// Given back through [`System::acknowledge`] once the page is durable (a picked-up file to archive).
+    /// To be given back through [`System::acknowledge`] once the page is durable (a picked-up file to archive).
     pub receipt: Option<Value>,
 }
 
-/// What an adapter says of one entity.
+/// What an adapter says it can do with one entity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Can be listed.
+    /// The entity can be listed.
     pub list: bool,
     /// A listing can be limited to what changed since a watermark.
     pub incremental: bool,
-    /// How long at most only changes are listed, before everything is read again; absent where that is for the flow to say.
+    /// Longest time for which only changes are listed; then everything is read again. If absent, the flow decides.
     pub whole: Option<Duration>,
     /// A full listing holds every object, so what is absent from it is gone.
     pub complete: bool,
-    /// Objects are handed over (in files) that were made before they are read: a listing tells how its source was then.
+    /// Objects are handed over in files that were made before they are read: a listing shows an earlier state of
+    /// its source.
     pub handed: bool,
-    /// Can be read by id.
+    /// Objects can be read by id.
     pub read: bool,
     pub find: Find,
     pub create: bool,
     pub update: bool,
     pub delete: bool,
-    /// Most writes of one request; 1 where there is no batch form.
+    /// Maximum number of writes in one request; 1 if there is no batch form.
     pub batch: usize,
     /// Updates must carry every field, not just the changed ones.
     pub replaces: bool,
-    /// A create is several requests; one that broke off in the middle has to be gone on with.
+    /// A create takes several requests; if it breaks off in the middle, it must be continued.
     pub steps: bool,
-    /// The object has no life of its own: it exists with a part of another entity (`product.variants`), whose id it shares.
+    /// The object has no life of its own: it exists together with a part of another entity (`product.variants`) and
+    /// shares its id.
     pub facet_of: Option<String>,
 }
 
-/// How an object of ours is looked up after an unknown outcome.
+/// How to look up an object of ours after an unknown outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Find {
-    /// Not at all: such an entity cannot be created unattended.
+    /// No lookup is possible: such an entity cannot be created unattended.
     #[default]
     None,
     /// By our key, or a natural key, in one request.
@@ -181,38 +187,38 @@ pub type Captures = BTreeMap<String, Value>;
 /// One object to write.
 #[derive(Clone, Debug)]
 pub struct Write {
-    /// The engine's number of this write; outcomes carry it back.
+    /// The engine's number of this write; its outcome carries the same number.
     pub job: i64,
     pub op: Op,
     /// The record's canonical key.
     pub key: String,
     /// The target's own id; absent for a create.
     pub id: Option<String>,
-    /// What to send, in the target's own shape, as the mapping's push made it. For an update only the changed fields
-    /// unless [`Capabilities::replaces`].
+    /// What to send, in the target's own shape, as the mapping's push made it. An update has only the changed
+    /// fields unless [`Capabilities::replaces`].
     pub body: Value,
-    /// The whole object in the target's own shape: what is desired, and what the target holds besides.
+    /// The whole object in the target's own shape: the desired fields and what the target holds besides.
     pub whole: Value,
     /// What the target had, in canonical form; `Null` for a create.
     pub before: Value,
-    /// The same in canonical form.
+    /// The desired object, in canonical form.
     pub desired: Value,
-    /// Canonical fields for whose sake the object is written: they are neither what the target stores nor what it was sent.
-    /// Empty for a delete.
+    /// Canonical fields because of which the object is written: their desired value is neither what the target
+    /// stores nor what it was sent. Empty for a delete.
     pub changed: BTreeSet<String>,
-    /// Children of the object that the target already has: list name to key to the target's id. By the desired key,
-    /// whatever the target still calls it.
+    /// Children of the object that the target already has: list name to key to the target's id. The keys are the
+    /// desired ones, even if the target still shows another key.
     pub child_ids: BTreeMap<String, BTreeMap<String, String>>,
-    /// The same by the key that the target has now.
+    /// The same children by the key that the target shows now.
     pub held: BTreeMap<String, BTreeMap<String, String>>,
-    /// Ids of children that the target is not to have any more, by list.
+    /// Ids of children that the target is to remove, by list.
     pub dropped: BTreeMap<String, Vec<String>>,
-    /// Ids of children that stay and hold a unique value which another child of the object is to have, by list.
+    /// Ids of children that stay, but hold a unique value that another child of the object is to get, by list.
     pub yielding: BTreeMap<String, Vec<String>>,
-    /// Captures of steps already done by an earlier attempt.
+    /// Captures of steps that an earlier attempt finished.
     pub done: Captures,
-    /// For a create of several steps whose first answer was lost: the object that the lookup found. The first step counts
-    /// as done.
+    /// For a create of several steps whose first answer was lost: the object that the lookup found. The first step
+    /// counts as done.
     pub found: Option<SourceRow>,
 }
 
@@ -221,7 +227,7 @@ pub struct Write {
 pub struct Written {
     /// The target's id of the object.
     pub id: String,
-    /// The object as the target answered it, in its own shape; absent when it answers nothing usable.
+    /// The object as the target answered it, in its own shape; absent if the answer holds nothing usable.
     pub stored: Option<Value>,
     pub version: Option<String>,
     /// Ids of children that the answer gives: list name to child key to id.
@@ -233,19 +239,20 @@ pub struct Written {
 pub struct Outcome {
     pub job: i64,
     pub result: Result<Written, Failure>,
-    /// Requests this write itself took part in, for the attempt history; see [`System::requests`] for all there were.
+    /// Requests that this write itself took part in, for the attempt history. [`System::requests`] counts all
+    /// requests.
     pub requests: u32,
 }
 
-/// Takes the captures of a finished step and makes them durable before the next one is sent.
+/// Makes the captures of a finished step durable before the next step is sent.
 #[async_trait]
 pub trait Progress: Send + Sync {
     /// # Errors
-    /// When they could not be saved (or the lease was lost); the write must stop there.
+    /// If they could not be saved, or the lease was lost. The write must stop then.
     async fn save(&self, job: i64, done: &Captures) -> Result<(), Failure>;
 }
 
-/// What is known of an object whose creation had no answer.
+/// What is known of an object whose create had no answer.
 #[derive(Clone, Debug)]
 pub struct Probe<'a> {
     pub key: &'a str,
@@ -253,30 +260,30 @@ pub struct Probe<'a> {
     pub since: DateTime<Utc>,
     /// The object in the target's own shape, as a create sends it.
     pub body: &'a Value,
-    /// The canonical object desired.
+    /// The desired object in canonical form.
     pub desired: &'a Value,
 }
 
 /// How fast a system may be asked, as its adapter declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Requests under way at once.
+    /// Maximum number of requests under way at once.
     pub concurrency: usize,
-    /// Least time from one request to the next, where a rate is declared.
+    /// Minimum time between two requests, if a rate is declared.
     pub interval: Option<Duration>,
 }
 
-/// Line of `vaiven check`.
+/// One line of `vaiven check`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Checked {
     pub what: String,
     pub problem: Option<String>,
-    /// What works and may lose something all the same.
+    /// What works, but may lose something.
     pub caution: Option<String>,
 }
 
 impl Checked {
-    /// A line that is well, or has this problem.
+    /// A line that is well, or has the problem that `result` gives.
     pub fn new<T, E: std::fmt::Display>(what: impl Into<String>, result: Result<T, E>) -> Self {
         Self { what: what.into(), problem: result.err().map(|error| error.to_string()), caution: None }
     }
@@ -285,39 +292,40 @@ impl Checked {
 /// One configured system.
 #[async_trait]
 pub trait System: Send + Sync {
-    /// The name it has in the configuration.
+    /// The system's name in the configuration.
     fn name(&self) -> &str;
 
-    /// What can be done with an entity; absent when the adapter does not know it.
+    /// What can be done with an entity. Return `None` if the adapter does not know it.
     fn capabilities(&self, entity: &str) -> Option<&Capabilities>;
 
-    /// Identity of everything that shapes a row of this entity before it is mapped (adapter and settings); part of the
-    /// row fingerprint, so that a changed adapter looks at every row again.
+    /// Identity of everything that shapes a row of this entity before it is mapped (adapter and settings). It is
+    /// part of the row fingerprint, so a changed adapter causes every row to be looked at again.
     fn version(&self, entity: &str) -> u64;
 
-    /// Reads one page.
+    /// Read one page.
     async fn pull(&self, request: &PullRequest<'_>) -> Result<Page, Failure>;
 
-    /// Tells that a page is durable.
+    /// Confirm that a page is durable.
     async fn acknowledge(&self, entity: &str, receipt: &Value) -> Result<(), Failure>;
 
-    /// Reads objects by id; those the system does not have are left out.
+    /// Read objects by id. Objects that the system does not have are left out.
     async fn read(&self, entity: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure>;
 
-    /// Finds the object that a create without an answer may have made, by [`Capabilities::find`].
+    /// Find the object that a create without an answer may have made, in the way of [`Capabilities::find`].
     async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure>;
 
-    /// Writes objects; gives exactly one outcome per write, in any order.
+    /// Write objects. Return exactly one outcome per write, in any order.
     async fn write(&self, entity: &str, writes: Vec<Write>, progress: &dyn Progress) -> Vec<Outcome>;
 
-    /// Which of these writes may not be sent now, and why; in their order. Asked before anything is stored about them: what
-    /// is held back stays queued as if it had never been looked at.
+    /// For each of these writes, in their order: the reason why it may not be sent now, if there is one. Asked
+    /// before anything is stored about them: a write that is held back stays queued as if it had never been looked
+    /// at.
     async fn admit(&self, _entity: &str, writes: &[&Write]) -> Vec<Option<String>> {
         vec![None; writes.len()]
     }
 
-    /// The same system, looked at without a trace: nothing is picked up, locked, archived or cleared away by reading. Absent
-    /// where reading leaves no trace anyway.
+    /// The same system for reading without a trace: nothing is picked up, locked, archived or deleted by reading.
+    /// Return `None` if reading leaves no trace anyway.
     fn read_only(&self) -> Option<Arc<dyn System>> {
         None
     }
@@ -327,21 +335,22 @@ pub trait System: Send + Sync {
         Vec::new()
     }
 
-    /// What the adapter declares of its pace; absent where it declares none.
+    /// The pace that the adapter declares. Return `None` if it declares none.
     fn pace(&self) -> Option<Pace> {
         None
     }
 
-    /// Requests that were sent to the system since it was opened, whatever for: pages, logins, lookups and looks back. A statement
-    /// counts as one, and so does a page of a file.
+    /// Requests sent to the system since it was opened, for any purpose: pages, logins, lookups and reads after
+    /// writes. One statement counts as one request, and so does one page of a file.
     fn requests(&self) -> u64 {
         0
     }
 
-    /// Tries the connection, the credentials, and what is written in the adapter and the other side has to understand.
+    /// Try the connection and the credentials, and whatever else in the adapter the other side must understand.
     async fn check(&self) -> Vec<Checked>;
 
-    /// Whether what flows bring here may be written with these credentials, as far as that shows without writing anything.
+    /// Check whether the entities that flows bring here may be written with these credentials, as far as this can
+    /// be seen without writing.
     async fn check_writing(&self, _entities: &[&str]) -> Vec<Checked> {
         Vec::new()
     }

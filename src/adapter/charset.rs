@@ -1,14 +1,15 @@
-//! Bytes of others as text, with a mark where there is none: for formats that can be read on behind such a place.
+//! Decodes foreign bytes as text and marks invalid places: for formats that can be read on after such a place.
 
 use encoding_rs::{DecoderResult, Encoding};
 
-/// Stands where a byte is not valid in its encoding. XML allows this character nowhere, so that no document has it otherwise.
+/// Stands in place of a byte that is invalid in its encoding. XML does not allow this character anywhere, so no
+/// document contains it otherwise.
 pub const BAD: char = '\u{FFFF}';
 
-/// What is said of a value that has [`BAD`] in it.
+/// The problem of a value that contains [`BAD`].
 pub const PROBLEM: &str = "a byte of it is not valid in its encoding, or it is written in another one";
 
-/// A text with [`BAD`] for what is none. A byte order mark is left out.
+/// Decode a text, with [`BAD`] in invalid places. A byte order mark is left out.
 #[must_use]
 pub fn marked(bytes: &[u8], encoding: &'static Encoding) -> String {
     let mut decoder = encoding.new_decoder();

@@ -1,4 +1,4 @@
-//! How a source writes its times: format and zone of a cursor.
+//! The form in which a source writes its times: format and zone of a cursor.
 
 use chrono::{
     DateTime, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, SecondsFormat, TimeDelta, TimeZone,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::load::{LoadError, Place, SourceFile};
 
-/// Reads the times of a source and writes them as it wants them.
+/// Reads the times of a source, and writes times in the form that the source expects.
 #[derive(Clone, Debug)]
 pub(super) struct Clock {
     format: Option<String>,
@@ -21,7 +21,7 @@ pub(super) struct Clock {
     send: Option<String>,
 }
 
-/// A time as it was written: with an offset, or by the clock of a zone.
+/// A time as written: with an offset, or as local time of a zone.
 enum Written {
     Instant(DateTime<Utc>),
     Local(NaiveDateTime),
@@ -29,8 +29,8 @@ enum Written {
 
 impl Clock {
     /// # Errors
-    /// An unknown zone; for a cursor of times, a format that strftime does not know, that names no day, or that needs a
-    /// zone where none is given.
+    /// If the zone is unknown. For a cursor of times, also if strftime does not know the format, if the format
+    /// names no day, or if it needs a zone and none is given.
     pub(super) fn compile(spec: &CursorSpec, file: &std::sync::Arc<SourceFile>) -> Result<Self, LoadError> {
         let zone = match &spec.zone {
             None => None,
@@ -42,13 +42,13 @@ impl Clock {
         let refused =
             |text: &Text, problem: &str| LoadError::new(&Place::of(file, &text.0), format!("the format {problem}"));
         if spec.kind == CursorKind::Time {
-            // Writing by a format that strftime does not know would panic.
+            // Writing a time in a format that strftime does not know would panic.
             let unknown = |text: &&Text| StrftimeItems::new(text.0.as_ref()).any(|item| item == Item::Error);
             if let Some(text) = spec.format.iter().chain(&spec.send).find(unknown) {
                 return Err(refused(text, "is no strftime format").help("such as \"%Y-%m-%d %H:%M:%S\""));
             }
             if let Some(text) = &spec.format {
-                // What the format makes of a time, read back, shows what it can say.
+                // Write a time in the format and read it back: this shows what the format can express.
                 let format = text.0.as_ref();
                 match parsed(&DateTime::UNIX_EPOCH.format(format).to_string(), format) {
                     None => return Err(refused(text, "names no day").help("such as \"%Y-%m-%d %H:%M:%S\"")),
@@ -68,7 +68,7 @@ impl Clock {
         })
     }
 
-    /// A time of the source; nothing where the text is none of its format and zone.
+    /// A time of the source. Return `None` if the text does not have its format and zone.
     pub(super) fn read(&self, text: &str) -> Option<DateTime<Utc>> {
         let written = match &self.format {
             Some(format) => parsed(text, format)?,
@@ -88,7 +88,7 @@ impl Clock {
         }
     }
 
-    /// A time as the source wants it in a request.
+    /// A time in the form that the source expects in a request.
     pub(super) fn write(&self, time: DateTime<Utc>) -> String {
         match (&self.send, self.zone) {
             (Some(format), Some(zone)) if has_offset(format) => time.with_timezone(&zone).format(format).to_string(),
@@ -99,7 +99,8 @@ impl Clock {
     }
 }
 
-/// A text of this format. Without a time of day it is the midnight of its day, so that nothing of that day is missed.
+/// Read a text of this format. Without a time of day it is the midnight of its day, so nothing of that day is
+/// missed.
 fn parsed(text: &str, format: &str) -> Option<Written> {
     if let Ok(time) = DateTime::parse_from_str(text, format) {
         return Some(Written::Instant(time.to_utc()));
@@ -111,12 +112,13 @@ fn parsed(text: &str, format: &str) -> Option<Written> {
     Some(Written::Local(day.and_time(NaiveTime::MIN)))
 }
 
-/// Whether a format ends with a literal `Z`, which says UTC as a zone does. The name that `%Z` stands for is not read.
+/// Whether a format ends with a literal `Z`, which means UTC as a zone does. The name that `%Z` stands for is not
+/// read.
 fn says_utc(format: &str) -> bool {
     matches!(StrftimeItems::new(format).last(), Some(Item::Literal(text)) if text.ends_with('Z'))
 }
 
-/// Whether a format writes the offset, or seconds that need none.
+/// Whether a format writes the offset, or seconds that need no offset.
 fn has_offset(format: &str) -> bool {
     StrftimeItems::new(format).any(|item| {
         matches!(
@@ -136,8 +138,8 @@ fn has_offset(format: &str) -> bool {
     })
 }
 
-/// The least local time that a clock of the zone shows at `time` or later: where the clock is set back soon after, it
-/// shows times again that lie before this one, and a source that compares local times would miss what is changed then.
+/// The earliest local time that a clock of the zone shows at `time` or later. If the clock is set back soon after
+/// `time`, it shows earlier local times again, and a source that compares local times would miss what changes then.
 fn earliest_after(time: DateTime<Utc>, zone: Tz) -> NaiveDateTime {
     /// In quarters of an hour: no clock was ever set back by more than a day.
     const FURTHEST: i32 = 24 * 4;
@@ -155,11 +157,12 @@ fn earliest_after(time: DateTime<Utc>, zone: Tz) -> NaiveDateTime {
     start.min(after.with_timezone(&zone).naive_local())
 }
 
-/// The earlier of two readings: a watermark that is too early costs a second reading, one too late loses rows.
+/// The earlier of two possible times: if a watermark is too early, rows are read twice; if it is too late, rows are
+/// lost.
 fn local(naive: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
     match zone.from_local_datetime(&naive) {
         MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(time, _) => Some(time.to_utc()),
-        // A time the clock skipped: it can only have been meant an hour off.
+        // The clock skipped this time: it can only be an hour off.
         MappedLocalTime::None => {
             zone.from_local_datetime(&(naive - TimeDelta::hours(1))).earliest().map(|time| time.to_utc())
         }

@@ -1,4 +1,5 @@
-//! Compiles the texts of an adapter's tables: which variables are known where. Shared by the drivers `sql` and `files`.
+//! Compiles the texts of an adapter's tables, and defines which variables are known in each place. Shared by the
+//! drivers `sql` and `files`.
 
 use std::sync::Arc;
 
@@ -14,11 +15,11 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// What all compiling in one file needs.
+/// What compiling needs everywhere in a file.
 #[derive(Clone, Debug)]
 pub struct Compiler {
     pub file: Arc<SourceFile>,
-    /// Settings that any expression may name.
+    /// Settings that every expression may name.
     settings: Vec<String>,
 }
 
@@ -28,12 +29,12 @@ impl Compiler {
         Self { file: Arc::clone(&manifest.file), settings: public.map(|(name, _)| name.clone()).collect() }
     }
 
-    /// Settings, `entity`, and these.
+    /// The settings, `entity`, and these names.
     pub fn known(&self, names: &[&'static str]) -> KnownNames {
         KnownNames::of(["entity"]).and(names.iter().copied()).settings(self.settings.iter().cloned())
     }
 
-    /// What an expression on a row may name: the row's members, and the settings by `settings.NAME`.
+    /// The names that an expression on a row may use: the row's members, and the settings as `settings.NAME`.
     pub fn row(&self) -> KnownNames {
         KnownNames::any().settings(self.settings.iter().cloned())
     }
@@ -87,7 +88,7 @@ impl Compiler {
         LoadError::new(&self.place(text), message)
     }
 
-    /// A text of the driver's own table (`[sql]`, `[files]`), where secrets may stand.
+    /// A text of the driver's own table (`[sql]`, `[files]`), which may contain secrets.
     pub fn own_text(&self, text: &Text, settings: &Settings) -> Result<String, LoadError> {
         let none: [&str; 0] = [];
         let known = KnownNames::of(none).settings(settings.iter().map(|(name, _)| name.to_owned()));
@@ -110,7 +111,7 @@ impl Compiler {
     }
 }
 
-/// Variables that every expression of a system sees: settings without secrets, and `entity`.
+/// Variables that every expression of a system sees: the settings without secrets, and `entity`.
 pub fn base_scope<'a>(settings: &'a Settings, entity: &'a Value) -> Scope<'a> {
     let mut scope = Scope::new().with("entity", entity).with_owned(SETTINGS, settings.public());
     for (name, value) in settings.plains() {
@@ -119,14 +120,15 @@ pub fn base_scope<'a>(settings: &'a Settings, entity: &'a Value) -> Scope<'a> {
     scope
 }
 
-/// An expression that has no value in the middle of the work: the adapter is wrong, and whatever meets it waits for its file.
+/// The failure of an expression that has no value during work: the adapter is wrong, and affected jobs wait until
+/// its file is corrected.
 pub fn fatal(error: ExprError) -> Failure {
     let cause = WaitReason::file(&error.place);
     Failure::new(Class::Fatal, error.to_string()).with_cause(cause).with_source(error)
 }
 
-/// An expression that has no value for this record: the adapter is wrong, unless it is a value that cannot stand where the
-/// adapter puts it.
+/// The failure of an expression that has no value for this record: the adapter is wrong, unless the record's value
+/// cannot stand where the adapter puts it.
 pub fn rejected(error: ExprError) -> Failure {
     if error.of_value {
         return Failure::new(Class::Rejected, error.to_string()).with_source(error);
@@ -134,8 +136,8 @@ pub fn rejected(error: ExprError) -> Failure {
     fatal(error)
 }
 
-/// Tells one adapter's text and settings from another, secrets included. So few bits that nobody can guess a secret by them;
-/// one change in 65,536 is not seen.
+/// A fingerprint of an adapter's text and settings, secrets included. It is so short that nobody can guess a secret
+/// from it; one change in 65,536 is not noticed.
 pub fn setup_fingerprint(manifest: &Manifest, settings: &Settings) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("vaiven 2026-11 setup of a system");
     hasher.update(manifest.file.text.as_bytes());

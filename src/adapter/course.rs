@@ -1,33 +1,33 @@
-//! Whether a listing gets anywhere. One that shows a page again, or grows as fast as it is read, has no end: it is an error
-//! soon, and not after all memory or an hour.
+//! Detects a listing without end: one that shows a page again, or grows as fast as it is read. Such a listing
+//! becomes an error soon, not only when the memory is used up or an hour has passed.
 
 use serde::{Deserialize, Serialize};
 
-/// Pages of one listing at most, where the adapter does not say.
+/// Maximum number of pages of one listing, unless the adapter sets another.
 pub const MAX_PAGES: u64 = 10_000;
 
-/// How much more than twice what was announced at first may be read: sources change while they are read.
+/// How many rows beyond twice the number first announced may be read, because sources change while they are read.
 const MORE_ROWS: u64 = 1000;
 const MORE_PAGES: u64 = 10;
 
-/// What is remembered of the pages read. It does not grow with them.
+/// What is remembered of the pages that were read. It does not grow with their number.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Course {
-    /// Rows and pages that were announced first.
+    /// Rows and pages that were announced at first.
     rows: Option<u64>,
     pages: Option<u64>,
-    /// Fingerprint of an earlier page. It is replaced after twice as many pages each time, so that a circle of any length
-    /// comes by it.
+    /// Fingerprint of an earlier page. It is replaced after twice as many pages each time, so a circle of any
+    /// length reaches it.
     anchor: Option<String>,
     behind: u64,
     span: u64,
 }
 
 impl Course {
-    /// Takes a page's fingerprint into account.
+    /// Record a page's fingerprint.
     ///
     /// # Errors
-    /// When an earlier page was the same.
+    /// If an earlier page was the same.
     pub fn page(&mut self, fingerprint: &str) -> Result<(), String> {
         if self.anchor.as_deref() == Some(fingerprint) {
             let back = self.behind + 1;
@@ -44,10 +44,10 @@ impl Course {
         Ok(())
     }
 
-    /// Takes what has been read, and what is announced of the whole, into account.
+    /// Record the rows and pages that have been read, each with the total that is announced.
     ///
     /// # Errors
-    /// When far more was read than had been announced at first.
+    /// If far more was read than was announced at first.
     pub fn read(&mut self, rows: (u64, Option<u64>), pages: (u64, Option<u64>)) -> Result<(), String> {
         let far = |(read, announced): (u64, Option<u64>), first: &mut Option<u64>, more: u64, what: &str| {
             *first = first.or(announced);
@@ -67,7 +67,8 @@ impl Course {
 mod tests {
     use super::*;
 
-    /// Pages until a listing that repeats itself after `length` pages, behind `before` others, is found out.
+    /// Number of pages until a listing is detected that repeats itself after `length` pages, with `before` other
+    /// pages first.
     fn found_after(before: u64, length: u64) -> Option<u64> {
         let mut course = Course::default();
         (0..1000).find(|page| {

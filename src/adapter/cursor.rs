@@ -1,4 +1,4 @@
-//! Watermarks: how the greatest time (or counter) seen becomes the start of the next listing. Shared by the drivers.
+//! Watermarks: the greatest time (or counter) seen determines the start of the next listing. Shared by the drivers.
 
 use std::str::FromStr;
 
@@ -63,14 +63,15 @@ pub struct Cursor {
     ahead: TimeDelta,
 }
 
-/// Without `ahead` in the adapter.
+/// How far a time may lie in the future, unless the adapter sets `ahead`.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 impl Cursor {
-    /// `row` is what the expression on a row may name.
+    /// `row` holds the names that the expression on a row may use.
     ///
     /// # Errors
-    /// An unknown zone, a format that names no moment, an overlap that does not fit the kind, a wrong expression.
+    /// If the zone is unknown, the format names no moment, the overlap does not fit the kind, or the expression is
+    /// wrong.
     pub fn compile(spec: &CursorSpec, file: &std::sync::Arc<SourceFile>, row: &KnownNames) -> Result<Self, LoadError> {
         let place = Place::of(file, &spec.field.0);
         let overlap = match (spec.kind, spec.overlap) {
@@ -96,7 +97,7 @@ impl Cursor {
         })
     }
 
-    /// How far a listing of times reaches back before the watermark; nothing for counters and texts.
+    /// How far a listing of times reaches back before the watermark. Return `None` for counters and texts.
     #[must_use]
     pub fn reaches_back(&self) -> Option<std::time::Duration> {
         match self.overlap {
@@ -105,10 +106,10 @@ impl Cursor {
         }
     }
 
-    /// The watermark of a row's value, in the form it is stored in; nothing for `()` and empty text.
+    /// The watermark of a row's value, in the form in which it is stored. Return `None` for `()` and an empty text.
     ///
     /// # Errors
-    /// When the value is not what the cursor says it is.
+    /// If the value is not of the cursor's kind.
     pub fn mark(&self, value: &Value) -> Result<Option<String>, String> {
         let text = match value {
             Value::Null => return Ok(None),
@@ -130,9 +131,9 @@ impl Cursor {
         }
     }
 
-    /// Raises a listing's watermark by a row's value, unless that lies in the future: what is changed until then would never be
-    /// listed. Gives why a value says nothing that can be believed, for the row's sake; `()`, an empty text and a date of zeros say
-    /// nothing without a fault.
+    /// Raise a listing's watermark to a row's value, unless the value lies in the future: changes made before that
+    /// time would never be listed. If the value cannot be used, return the reason, for the report on the row. `()`,
+    /// an empty text and a date of zeros are ignored without a reason.
     #[must_use]
     pub fn raise(&self, mark: &mut Option<String>, value: Result<Value, String>, now: DateTime<Utc>) -> Option<String> {
         let place = self.field.place();
@@ -157,18 +158,19 @@ impl Cursor {
         }
     }
 
-    /// The stored watermark that a listing goes on from; none where it lies in the future: then everything is read once.
+    /// The stored watermark from which a listing continues. Return `None` if it lies in the future: then everything
+    /// is read once.
     #[must_use]
     pub fn known<'a>(&self, since: Option<&'a str>, now: DateTime<Utc>) -> Option<&'a str> {
         let future = |since: &str| self.later_than(since, now).is_some_and(|when| when > self.ahead);
         since.filter(|since| !future(since))
     }
 
-    /// How far a watermark lies in the future; nothing where it does not, or tells of no time.
+    /// How far a watermark lies in the future. Return `None` if it does not, or is not a time.
     fn later_than(&self, mark: &str, now: DateTime<Utc>) -> Option<TimeDelta> {
         let when = match self.kind {
             CursorKind::Time => stored(mark)? - now,
-            // A text that begins as a date does, in whatever zone.
+            // A text that begins like a date, in any zone.
             CursorKind::Text => {
                 let day = NaiveDate::parse_from_str(mark.get(..10)?, "%Y-%m-%d").ok()?;
                 day.and_time(NaiveTime::MIN).and_utc() - now - TimeDelta::hours(14)
@@ -190,9 +192,10 @@ impl Cursor {
         if first { one } else { other }
     }
 
-    /// The watermark of a listing of several pages: less what it `took` from its first request to its last answer. What was changed on
-    /// a page that had been read already is dated after the listing began, and it began no earlier than that, whatever the
-    /// source's clock shows. A counter tells nothing of when: it is to be listed in its own order.
+    /// The watermark of a listing of several pages: `mark` minus `took`, the time from the listing's first request
+    /// to its last answer. If something changes on a page that was already read, its date is later than the
+    /// beginning of the listing, and the result is not later than that beginning, whatever the source's clock
+    /// shows. A counter is not a time: it must be listed in its own order.
     #[must_use]
     pub fn paged(&self, mark: Option<String>, took: TimeDelta) -> Option<String> {
         let mark = mark?;
@@ -203,10 +206,10 @@ impl Cursor {
         Some(time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
     }
 
-    /// What `cursor` stands for in a request: the watermark less the overlap, in the form the source wants.
+    /// The value of `cursor` in a request: the watermark minus the overlap, in the form that the source expects.
     ///
     /// # Errors
-    /// When what was stored is no watermark of this kind (the adapter has changed).
+    /// If the stored text is not a watermark of this kind (the adapter has changed).
     pub fn start(&self, since: &str) -> Result<Value, String> {
         let foreign =
             || format!("the stored watermark `{since}` does not fit the adapter's cursor; pull everything once");
@@ -229,7 +232,8 @@ impl Cursor {
         }
     }
 
-    /// Whether a row's value lies before the start of a delta: the watermark less the overlap. One that says nothing does not.
+    /// Whether a row's value lies before the start of a delta, which is the watermark minus the overlap. A value
+    /// that cannot be used does not.
     #[must_use]
     pub fn is_before(&self, value: &Value, since: &str) -> bool {
         let Ok(Some(seen)) = self.mark(value) else { return false };
@@ -251,7 +255,7 @@ impl Cursor {
         }
     }
 
-    /// A time as the source wants it, less the overlap; for listings of what was made since.
+    /// A time minus the overlap, in the form that the source expects: for listings of what was created since.
     #[must_use]
     pub fn since(&self, time: DateTime<Utc>) -> String {
         let back = match self.overlap {
@@ -291,7 +295,7 @@ mod tests {
         let mark = cursor.mark(&json!("2026-07-01 12:00:00")).unwrap();
         assert_eq!(mark.as_deref(), Some("2026-07-01T10:00:00Z"));
         assert_eq!(cursor.start("2026-07-01T10:00:00Z"), Ok(json!("2026-07-01 11:58:00")));
-        // The hour that is there twice, and the one that is not there.
+        // The hour that occurs twice, and the hour that does not occur.
         assert_eq!(cursor.mark(&json!("2026-10-25 02:30:00")).unwrap().as_deref(), Some("2026-10-25T00:30:00Z"));
         assert_eq!(cursor.mark(&json!("2026-03-29 02:30:00")).unwrap().as_deref(), Some("2026-03-29T00:30:00Z"));
         assert!(cursor.mark(&json!("yesterday")).is_err());
@@ -307,7 +311,7 @@ mod tests {
         };
         let madrid = zoned("Europe/Madrid", "");
         let from = |cursor: &Cursor, since: &str| cursor.start(since).unwrap().as_str().unwrap().to_owned();
-        // At 01:00 UTC the clock goes back from 03:00 to 02:00.
+        // At 01:00 UTC the clock is set back from 03:00 to 02:00.
         assert_eq!(from(&madrid, "2026-10-25T00:50:00Z"), "2026-10-25 02:00:00", "02:10 comes after the first 02:50");
         assert_eq!(from(&madrid, "2026-10-25T00:00:00Z"), "2026-10-25 02:00:00");
         assert_eq!(from(&madrid, "2026-10-24T23:50:00Z"), "2026-10-25 01:50:00");
@@ -335,7 +339,7 @@ mod tests {
                 let time = DateTime::<Utc>::from_timestamp(seconds, 0).unwrap();
                 time.with_timezone(&zone.parse::<Tz>().unwrap()).format("%Y-%m-%d %H:%M:%S").to_string()
             };
-            // The mark is what the row shows, read as it can be read.
+            // The mark is made from the local time that the row shows.
             let mark = cursor.mark(&json!(shown(seconds))).unwrap().unwrap();
             let sent = cursor.start(&mark).unwrap();
             prop_assert!(sent.as_str().unwrap() <= shown(seconds + later).as_str(), "{sent} for {mark}");
@@ -355,7 +359,7 @@ mod tests {
             prop_assert!(offset > 0 || fault.is_none());
         }
 
-        /// Whatever a row holds where its date should be, the others' dates count.
+        /// Whatever a row has in place of its date, the dates of other rows count.
         #[test]
         fn no_value_ends_a_listing(text in "\\PC*|[0-9: /.TZ+-]{0,25}") {
             let now = DateTime::<Utc>::from_timestamp(1_790_000_000, 0).unwrap();

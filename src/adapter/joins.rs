@@ -1,4 +1,4 @@
-//! `join = "list"` or joins of its own, as the drivers that join write it.
+//! `join = "list"` or joins of its own, in the form that drivers with joins use.
 
 use std::{fmt, marker::PhantomData};
 
@@ -11,7 +11,7 @@ use serde::{
 /// `join = "list"` or joins of its own.
 #[derive(Clone, Debug, Default)]
 pub enum Joins<J> {
-    /// Those of the listing.
+    /// The joins of the listing.
     List,
     #[default]
     None,

@@ -42,7 +42,7 @@ pub enum SettingKind {
 }
 
 impl SettingKind {
-    /// A value that any system of this kind could be configured with.
+    /// An example value that any system of this kind could have.
     #[must_use]
     pub fn example(self) -> Value {
         match self {
@@ -55,7 +55,7 @@ impl SettingKind {
         }
     }
 
-    /// The word used in TOML.
+    /// The word that TOML uses.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -143,8 +143,8 @@ impl JsonSchema for Body {
     }
 }
 
-/// An adapter's file. The driver reads its own tables from the same text (`load::parse(&manifest.file)`) with structs that
-/// refuse what they do not know.
+/// An adapter's file. The driver reads its own tables from the same text (`load::parse(&manifest.file)`) into
+/// structs that refuse unknown keys.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     /// Name of the adapter: the file's name without `.toml`.
@@ -153,12 +153,12 @@ pub struct Manifest {
     /// One line for people.
     pub summary: String,
     pub settings: IndexMap<String, Setting>,
-    /// In the file's order.
+    /// Names of the entities, in the order of the file.
     pub entities: Vec<String>,
     pub file: Arc<SourceFile>,
 }
 
-/// The shared part; what else there is, the driver judges.
+/// The shared part. The driver checks the rest.
 #[derive(Deserialize)]
 struct Head {
     driver: Driver,
@@ -169,12 +169,12 @@ struct Head {
     entities: IndexMap<String, IgnoredAny>,
 }
 
-/// What stands beside the settings in the table of a system.
+/// Tables next to the settings in the table of a system.
 const TABLES: [&str; 2] = ["lookups", "limits"];
 
 impl Manifest {
     /// # Errors
-    /// When the shared part of the file is not as it should be.
+    /// If the shared part of the file is wrong.
     pub fn load(file: Arc<SourceFile>) -> Result<Arc<Self>, LoadError> {
         let head: Head = load::parse(&file)?;
         let defaults = head.settings.iter().filter_map(|(name, setting)| {
@@ -195,10 +195,11 @@ impl Manifest {
         }))
     }
 
-    /// Fits what a system's configuration gives to what this adapter asks for. `place` is the system's table.
+    /// Match the values of a system's configuration with the settings that this adapter asks for. `place` is the
+    /// system's table.
     ///
     /// # Errors
-    /// Unknown, missing and misshapen settings, each with its place in the configuration.
+    /// Unknown, missing and malformed settings, each with its place in the configuration.
     pub fn check_settings(&self, given: &IndexMap<String, Given>, place: &Place) -> Result<Settings, LoadError> {
         let known = self.settings.keys().map(String::as_str);
         let strangers = given

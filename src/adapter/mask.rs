@@ -1,5 +1,5 @@
-//! Takes what nobody may read out of every message: the secrets of a system's settings and the tokens it gave, as they
-//! are and in the forms in which a system repeats what it was sent.
+//! Removes from every message what nobody may read: the secrets of a system's settings and the tokens it gave, both
+//! as they are and in the forms in which a system repeats what it was sent.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -17,44 +17,44 @@ use serde_json::Value;
 use super::{SettingValue, Settings};
 use crate::{expr::text_of, failure::Failure, model::percent};
 
-/// What stands in the place of a secret.
+/// Replaces a secret.
 const HIDDEN: &str = "***";
-/// A text of fewer bytes is no secret to look for: it would be found everywhere.
+/// A text with fewer bytes is not searched for: it would be found everywhere.
 const SHORTEST: usize = 4;
-/// Fewest letters of base64 that are not there by chance.
+/// Minimum number of base64 letters that cannot match by chance.
 const SHORTEST_CODE: usize = 8;
-/// Answers to logins whose texts are remembered; what older ones gave is no longer good.
+/// Number of login answers whose texts are remembered. Tokens of older ones are no longer valid.
 const LOGINS: usize = 64;
-/// What in a name makes what it names a secret.
+/// Parts of a name that mark its value as a secret.
 const TELLTALE: [&str; 6] = ["pass", "secret", "token", "key", "credential", "auth"];
-/// The same for words of a name as a whole: `shipping` is none.
+/// Like [`TELLTALE`], but only as whole words of a name: `shipping` does not count.
 const TELLTALE_WORDS: [&str; 4] = ["pin", "sig", "signature", "pincode"];
 
 /// The secrets of one system.
 #[derive(Default)]
 pub struct Mask {
     settings: Vec<Secret>,
-    /// What logins gave, one after the other.
+    /// Texts that logins gave, one entry per login, the oldest first.
     tokens: RwLock<VecDeque<Vec<Secret>>>,
 }
 
-/// Never the secrets.
+/// Never shows the secrets.
 impl fmt::Debug for Mask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Mask")
     }
 }
 
-/// A secret in every form that is looked for.
+/// A secret in all forms that are searched for.
 struct Secret {
-    /// As it is, and as it is written in an address, in JSON, in HTML.
+    /// The secret as it is, and as it is written in an address, in JSON, in HTML.
     texts: Vec<String>,
-    /// The middle of its base64, wherever in what was encoded it stood.
+    /// The middle of its base64, for each possible position in the encoded text.
     codes: Vec<String>,
 }
 
 impl Mask {
-    /// The secrets of a system's settings: values of kind `secret`, and passwords inside of addresses.
+    /// Collect the secrets of a system's settings: values of kind `secret`, and passwords in addresses.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let mut secrets = Vec::new();
@@ -73,20 +73,20 @@ impl Mask {
         Self { settings: secrets, tokens: RwLock::default() }
     }
 
-    /// A token, or whatever else a login gave, is a secret from now on.
+    /// From now on, treat a token, or whatever else a login gave, as a secret.
     pub fn add(&self, token: &str) {
         self.remember(vec![token.to_owned()]);
     }
 
-    /// Every text in a value that a login gave.
+    /// Add every text in a value that a login gave.
     pub fn add_all(&self, value: &Value) {
         let mut texts = Vec::new();
         texts_in(value, &mut texts);
         self.remember(texts);
     }
 
-    /// However much one answer holds, it takes the place of one: nothing of a login is forgotten for the rest of it. What an
-    /// earlier answer gave as well is as good as new.
+    /// All texts of one answer count as one entry, however many they are, so no text of a login pushes out another
+    /// text of it. A text that an earlier answer gave too counts as new.
     fn remember(&self, texts: Vec<String>) {
         let is_set = |text: &String| self.settings.iter().any(|secret| secret.texts.first() == Some(text));
         let mut texts: BTreeSet<String> =
@@ -116,7 +116,7 @@ impl Mask {
         for code in secrets().flat_map(|secret| &secret.codes) {
             hide_run(&mut clean, code);
         }
-        // The longest first: of one that holds another nothing is to be left over.
+        // Replace the longest first: if a secret contains another, nothing of it may be left over.
         let mut found: Vec<&String> = secrets().flat_map(|secret| &secret.texts).collect();
         found.retain(|secret| clean.contains(secret.as_str()));
         found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
@@ -126,7 +126,8 @@ impl Mask {
         clean
     }
 
-    /// A failure whose message and field are clean; its source, whose texts cannot be changed, goes if it shows a secret.
+    /// A failure with masked message and field. The texts of its source cannot be changed, so the source is dropped
+    /// if it shows a secret.
     #[must_use]
     pub fn failure(&self, mut failure: Failure) -> Failure {
         failure.message = self.clean(&failure.message);
@@ -183,7 +184,7 @@ fn texts_in(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// A text of JSON in which nothing but ASCII stands, as many servers write it.
+/// The ASCII-only form of a JSON text, as many servers write it.
 fn escaped(json: &str) -> String {
     let mut units = [0; 2];
     let mut out = String::with_capacity(json.len());
@@ -197,7 +198,7 @@ fn escaped(json: &str) -> String {
     out
 }
 
-/// The letters of base64 that stand for this text alone, when `before` bytes (by threes) stand before it.
+/// The letters of base64 that depend on this text only, if the text follows `before` bytes (modulo 3).
 fn codes(text: &str, before: usize) -> Vec<String> {
     let bytes = [&[0; 3][..before], text.as_bytes()].concat();
     let start = [0, 2, 3][before];
@@ -209,7 +210,7 @@ fn codes(text: &str, before: usize) -> Vec<String> {
     found
 }
 
-/// Hides every run of letters of base64 that holds `code`.
+/// Hide every run of base64 letters that contains `code`.
 fn hide_run(text: &mut String, code: &str) {
     let is_code = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '+' | '/' | '-' | '_' | '=');
     let mut from = 0;
@@ -223,7 +224,7 @@ fn hide_run(text: &mut String, code: &str) {
     }
 }
 
-/// Whether a name says that what it names is a secret.
+/// Whether a name marks its value as a secret.
 #[must_use]
 pub fn is_telltale(name: &str) -> bool {
     let name = name.to_lowercase();

@@ -1,8 +1,8 @@
-//! Drivers and manifests: how one kind of system is talked to, declared in TOML.
+//! Drivers and manifests: how to talk to one kind of system, declared in TOML.
 //!
-//! A [`Manifest`] is an adapter's file; its driver ([`http`], `sql`, `files`) turns it, with a system's [`Settings`], into a
-//! [`System`](crate::port::System). The [`Registry`] knows the adapters and mappings that ship in the binary and those of
-//! the configuration's folders.
+//! A [`Manifest`] is an adapter's file. Its driver ([`http`], `sql`, `files`) turns it, with a system's
+//! [`Settings`], into a [`System`](crate::port::System). The [`Registry`] knows the adapters and mappings that ship
+//! in the binary and those of the configuration's folders.
 
 mod charset;
 mod clock;
@@ -36,18 +36,18 @@ pub use mask::{Mask, is_telltale};
 pub use registry::Registry;
 pub use settings::{Given, SettingValue, Settings};
 
-/// What a driver needs of the world.
+/// What a driver needs from outside.
 #[derive(Clone, Debug)]
 pub struct World {
     pub env: Env,
     pub transport: Arc<dyn http::Transport>,
-    /// Relative paths in settings start here.
+    /// The folder where relative paths in settings start.
     pub folder: PathBuf,
-    /// Where refresh tokens are kept for the next process.
+    /// Keeps refresh tokens for the next process.
     pub logins: Arc<dyn Logins>,
 }
 
-/// Makes a configured system of an adapter. Nothing is sent yet.
+/// Make a configured system from an adapter. Nothing is sent yet.
 ///
 /// # Errors
 /// Everything that is wrong in the adapter's file, with its place.

@@ -14,10 +14,10 @@ use crate::load::{LoadError, Place, SourceFile};
 static ADAPTERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/adapters");
 static MAPPINGS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/mappings");
 
-/// Where adapters (`<name>.toml`) and mappings (`<adapter>/<entity>.toml`) come from.
+/// The sources of adapters (`<name>.toml`) and mappings (`<adapter>/<entity>.toml`).
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
-    /// The first that has a file wins; then the binary.
+    /// Folders in the order of their precedence; the binary comes last.
     adapters: Vec<PathBuf>,
     mappings: Vec<PathBuf>,
 }
@@ -28,7 +28,7 @@ impl Registry {
         Self { adapters, mappings }
     }
 
-    /// Names of all adapters, in alphabetical order, with where each comes from (`built in` or its folder).
+    /// Names of all adapters, in alphabetical order, with their origin (`built in` or the folder).
     #[must_use]
     pub fn list(&self) -> BTreeMap<String, String> {
         let mut names: BTreeMap<String, String> =
@@ -42,7 +42,7 @@ impl Registry {
     /// An adapter's text.
     ///
     /// # Errors
-    /// When there is none of that name (reported at `place`, with the nearest name) or it cannot be read.
+    /// If there is no adapter of that name (reported at `place`, with the nearest name) or it cannot be read.
     pub fn show(&self, name: &str, place: &Place) -> Result<Arc<SourceFile>, LoadError> {
         let found = find(&self.adapters, &ADAPTERS, "adapters", &[name])?;
         found.ok_or_else(|| {
@@ -54,12 +54,12 @@ impl Registry {
     /// An adapter, with its shared part read.
     ///
     /// # Errors
-    /// As [`Registry::show`], and what is wrong in the file.
+    /// Those of [`Registry::show`], and everything that is wrong in the shared part of the file.
     pub fn adapter(&self, name: &str, place: &Place) -> Result<Arc<Manifest>, LoadError> {
         Manifest::load(self.show(name, place)?)
     }
 
-    /// Entities that there is a mapping of, for an adapter.
+    /// Entities for which an adapter has a mapping.
     #[must_use]
     pub fn mapped(&self, adapter: &str) -> BTreeSet<String> {
         let mut names: BTreeSet<String> = shipped(&MAPPINGS, Some(adapter)).into_iter().collect();
@@ -72,14 +72,14 @@ impl Registry {
     /// A mapping's text, if there is one.
     ///
     /// # Errors
-    /// When it is there but cannot be read.
+    /// If it exists but cannot be read.
     pub fn mapping(&self, adapter: &str, entity: &str) -> Result<Option<Arc<SourceFile>>, LoadError> {
         find(&self.mappings, &MAPPINGS, "mappings", &[adapter, entity])
     }
 }
 
 fn find(folders: &[PathBuf], own: &Dir<'_>, room: &str, parts: &[&str]) -> Result<Option<Arc<SourceFile>>, LoadError> {
-    // A name is one step of a path; `..` and separators would lead out of the folder.
+    // A name must be one step of a path; `..` and separators would lead out of the folder.
     let plain = |part: &&str| !part.is_empty() && !part.starts_with('.') && !part.contains(['/', '\\', '\0']);
     if !parts.iter().all(plain) {
         return Ok(None);
@@ -149,7 +149,7 @@ mod tests {
         assert!(registry.mapping("..", "secret").unwrap().is_none());
     }
 
-    /// Settings of the right kinds, so that an adapter can be opened without a configuration.
+    /// Settings of the right kinds, to open an adapter without a configuration.
     fn placeholders(manifest: &Manifest) -> Settings {
         use crate::adapter::{SettingKind, SettingValue};
         let value = |kind| match kind {

@@ -1,23 +1,24 @@
-//! What a value may be where it becomes part of a path, a query, a header or a file's name. Shared by the drivers.
+//! Rules for values that become part of a path, a query, a header or a file's name. Shared by the drivers.
 
 use serde_json::Value;
 
 use crate::{expr::Bit, model::percent};
 
-/// Which characters beside the common ones a segment of a path may hold.
+/// How slashes in a segment of a path are treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slashes {
-    /// `/` and `\` of a value are refused: servers that decode before they take a path apart would read another address.
+    /// `/` and `\` in a value are refused: a server that decodes before it splits the path would read another
+    /// address.
     Refused,
     /// They are sent encoded.
     Encoded,
 }
 
-/// Puts an address together. What is written in the file stays as it is; a value is one segment, or part of one, and
-/// percent-encoded; behind a `?` of the file it is part of the query.
+/// Build an address. Text written in the file stays as it is. A value is one segment or part of one, and is
+/// percent-encoded; after a `?` of the file it is part of the query.
 ///
 /// # Errors
-/// What no value may bring, in words that show none of it.
+/// If a value contains something forbidden. The text does not show the value.
 pub fn address(bits: &[Bit], slashes: Slashes) -> Result<String, String> {
     let mut path = Building { out: String::new(), segment: String::new(), valued: false, query: false, slashes };
     for bit in bits {
@@ -33,9 +34,9 @@ pub fn address(bits: &[Bit], slashes: Slashes) -> Result<String, String> {
 
 struct Building {
     out: String,
-    /// The present segment, not encoded.
+    /// The current segment, not yet encoded.
     segment: String,
-    /// Whether a value has part in it.
+    /// Whether the segment contains a value.
     valued: bool,
     query: bool,
     slashes: Slashes,
@@ -75,7 +76,7 @@ impl Building {
                 self.literal("/")?;
             }
             self.value(segment)?;
-            // Two segments of which the first is empty would be one.
+            // Two segments of which the first is empty would become one.
             if segment.is_empty() {
                 return self.close();
             }
@@ -83,20 +84,20 @@ impl Building {
         Ok(())
     }
 
-    /// Ends a segment.
+    /// End a segment.
     fn close(&mut self) -> Result<(), String> {
         let (segment, valued) = (std::mem::take(&mut self.segment), std::mem::take(&mut self.valued));
         if valued && !self.query { whole(&segment) } else { Ok(()) }
     }
 }
 
-/// Puts the name of a file below a folder together. A value is part of one name, never of a folder above or below it.
+/// Build the name of a file below a folder. A value is part of one name, never of a folder above or below it.
 ///
 /// # Errors
-/// What no value may bring, in words that show none of it.
+/// If a value contains something forbidden. The text does not show the value.
 pub fn file(bits: &[Bit]) -> Result<String, String> {
     let mut path = String::new();
-    // Where segments begin in which a value has part.
+    // Starts of segments that contain a value.
     let mut valued: Vec<usize> = Vec::new();
     let mut value = |path: &mut String, text: &str| -> Result<(), String> {
         printable(text)?;
@@ -134,14 +135,14 @@ pub fn file(bits: &[Bit]) -> Result<String, String> {
     }
 }
 
-/// Folders that the driver makes beside the files.
+/// Folders that the driver creates next to the files.
 const ROOMS: [&str; 4] = ["work", "done", "rejected", "sent"];
 
-/// File systems take 255 bytes; temporary names are longer than those of the files.
+/// File systems allow 255 bytes, and temporary names are longer than those of the files.
 const LONGEST: usize = 230;
 
 /// # Errors
-/// When a whole segment that a value has part in would be none, or would lead elsewhere.
+/// If a whole segment with a value would be empty, or would lead elsewhere.
 pub fn whole(segment: &str) -> Result<(), String> {
     match segment {
         "" => Err("a value in the path is empty, so the path would be another one".to_owned()),
@@ -151,17 +152,17 @@ pub fn whole(segment: &str) -> Result<(), String> {
 }
 
 /// # Errors
-/// When there is a control character in it.
+/// If it contains a control character.
 pub fn printable(text: &str) -> Result<(), &'static str> {
     if text.chars().any(char::is_control) { Err(CONTROL) } else { Ok(()) }
 }
 
 const CONTROL: &str = "a value has a control character in it, which cannot be sent there";
 
-/// Rule of queries: no control characters in names or values, at any depth.
+/// Rule for queries: no control characters in names or values, at any depth.
 ///
 /// # Errors
-/// When there is one.
+/// If there is one.
 pub fn sendable(value: &Value) -> Result<(), &'static str> {
     match value {
         Value::String(text) => printable(text),
@@ -174,10 +175,10 @@ pub fn sendable(value: &Value) -> Result<(), &'static str> {
     }
 }
 
-/// Rule of headers: no control characters, and no blank at either end, which the receiver would cut off.
+/// Rule for headers: no control characters, and no blank at either end, because the receiver would cut it off.
 ///
 /// # Errors
-/// When it is broken.
+/// If the text breaks the rule.
 pub fn header(text: &str) -> Result<(), &'static str> {
     printable(text)?;
     if text.trim_matches(' ').len() == text.len() {

@@ -1,4 +1,5 @@
-//! Values of an adapter's settings for one configured system; secrets are typed and never printed.
+//! Values of an adapter's settings for one configured system. Secrets have a type of their own and are never
+//! printed.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -16,14 +17,14 @@ pub enum SettingValue {
     Secret(SecretString),
 }
 
-/// A value as the configuration gives it, with the place to name when it does not fit.
+/// A value as the configuration gives it, with its place for the message if it does not fit.
 #[derive(Clone, Debug)]
 pub struct Given {
     pub value: SettingValue,
     pub place: Place,
 }
 
-/// All settings of one system, those left out filled with their defaults.
+/// All settings of one system. Omitted ones have their defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Settings(BTreeMap<String, SettingValue>);
 
@@ -63,7 +64,8 @@ impl FromIterator<(String, SettingValue)> for Settings {
 }
 
 impl Given {
-    /// The value as one of `kind`. Secrets of the configuration (an environment variable, a file) may feed any kind.
+    /// Convert the value to `kind`. A secret of the configuration (an environment variable, a file) can supply any
+    /// kind.
     pub(super) fn fit(&self, name: &str, kind: SettingKind) -> Result<SettingValue, LoadError> {
         if kind == SettingKind::Secret {
             return match &self.value {

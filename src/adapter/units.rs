@@ -1,4 +1,4 @@
-//! Lengths of time and sizes as adapters write them: `30s`, `2m`, `32MiB`.
+//! Durations and sizes as adapters write them: `30s`, `2m`, `32MiB`.
 
 use std::{fmt, time::Duration};
 

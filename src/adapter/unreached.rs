@@ -1,7 +1,7 @@
-//! Why there is no connection, in words that say what to do. Shared by the drivers.
+//! Explains why there is no connection, in words that say what to do. Shared by the drivers.
 
-/// What the cause of a failed connection to `host` means; nothing where the cause itself says enough. `secure` tells whether the
-/// address asks for TLS.
+/// Explain the cause of a failed connection to `host`. Return `None` if the cause itself says enough. `secure`:
+/// whether the address asks for TLS.
 #[must_use]
 pub fn words(cause: &str, host: &str, secure: bool) -> Option<String> {
     let has = |parts: &[&str]| parts.iter().any(|part| cause.contains(part));
@@ -12,7 +12,7 @@ pub fn words(cause: &str, host: &str, secure: bool) -> Option<String> {
             format!("host {host} is unknown: is it spelled right?")
         });
     }
-    // What a server that speaks plain HTTP answers to a TLS greeting, and the other way round.
+    // What a plain HTTP server answers to a TLS greeting, and the other way round.
     if secure && has(&["InvalidContentType", "InvalidMessage"]) {
         return Some(format!("the address says https to a server that speaks http: {host}; see address and port"));
     }

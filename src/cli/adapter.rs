@@ -1,4 +1,4 @@
-//! `vaiven adapter`: what adapters there are, what they ask for.
+//! `vaiven adapter`: which adapters there are and what they ask for.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ struct Listed {
     name: String,
     driver: String,
     summary: String,
-    /// `built in` or its folder.
+    /// `built in`, or the adapter's folder.
     from: String,
 }
 
@@ -29,7 +29,7 @@ struct Shown {
     driver: String,
     summary: String,
     settings: BTreeMap<String, SettingDoc>,
-    /// Entity to whether there is a mapping of it.
+    /// Entity to whether it has a mapping.
     entities: BTreeMap<String, bool>,
 }
 

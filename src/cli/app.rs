@@ -1,4 +1,4 @@
-//! What several commands begin with: the configuration, its registry and its entities.
+//! What several commands need first: the configuration, its registry and its entities.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use super::{args::Global, report::Misconfigured};
 pub use crate::opened::{existing_store, plan, sole_store, store, world};
 use crate::{adapter::Registry, config::Config, load::nearest, model::Entities};
 
-/// Where the configuration is looked for, in order.
+/// Places where the configuration is looked for, in order.
 const PLACES: [&str; 3] = ["vaiven.toml", "config/vaiven.toml", "/etc/vaiven/vaiven.toml"];
 
 pub fn config_path(global: &Global) -> anyhow::Result<PathBuf> {
@@ -30,10 +30,10 @@ pub fn config(global: &Global) -> anyhow::Result<Config> {
     Ok(Config::load(&config_path(global)?, std::env::vars().collect())?)
 }
 
-/// Proves that the configuration has a system of this name.
+/// Check that the configuration has a system of this name.
 ///
 /// # Errors
-/// That it has none, with the name that may be meant.
+/// If it has none, with the name that may be meant.
 pub fn known_system(name: &str, config: &Config) -> anyhow::Result<()> {
     let known: Vec<&str> = config.sections.systems.keys().map(|name| name.get_ref().as_str()).collect();
     if known.contains(&name) {
@@ -44,18 +44,18 @@ pub fn known_system(name: &str, config: &Config) -> anyhow::Result<()> {
     bail!("there is no system `{name}` in the configuration{meant} (there are: {})", known.join(", "))
 }
 
-/// Whether a configuration read anew keeps its state elsewhere, which a running daemon cannot follow.
+/// Whether a reloaded configuration keeps its state elsewhere. A running daemon cannot follow such a move.
 pub fn store_moved(before: &Config, after: &Config) -> bool {
     let url = |config: &Config| config.store_url().ok().map(|url| url.expose_secret().to_owned());
     url(before) != url(after)
 }
 
-/// The configuration's file as people know it.
+/// The path of the configuration's file as people know it.
 pub fn shown_path(global: &Global) -> String {
     config_path(global).map(|path| path.display().to_string()).unwrap_or_default()
 }
 
-/// Adapters and mappings, also where there is no configuration yet.
+/// Adapters and mappings. Works without a configuration too.
 pub fn registry(global: &Global) -> anyhow::Result<Registry> {
     match known_config(global)? {
         Some(config) => Ok(config.registry()),
@@ -63,7 +63,7 @@ pub fn registry(global: &Global) -> anyhow::Result<Registry> {
     }
 }
 
-/// Entities, also where there is no configuration yet.
+/// Entities. Works without a configuration too.
 pub fn entities(global: &Global) -> anyhow::Result<Entities> {
     Ok(match known_config(global)? {
         Some(config) => config.entities()?,

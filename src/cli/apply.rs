@@ -1,4 +1,4 @@
-//! `vaiven apply`: does what a plan says, and nothing else.
+//! `vaiven apply`: writes what a plan says, and nothing else.
 
 use std::{collections::BTreeSet, fs::File, io::BufReader, path::Path};
 

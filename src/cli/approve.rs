@@ -1,4 +1,4 @@
-//! `vaiven approve` and `vaiven reject`: what brakes hold back, shown and decided.
+//! `vaiven approve` and `vaiven reject`: show what brakes hold back, and decide on it.
 
 use anyhow::bail;
 use serde::Serialize;
@@ -14,7 +14,7 @@ struct Decided {
     jobs: u64,
 }
 
-/// Lists what waits for a decision.
+/// List what waits for a decision.
 pub async fn list(session: &Session) -> anyhow::Result<Ending> {
     let Session { store, output, .. } = session;
     let open = store.waiting_approvals().await?;
@@ -22,7 +22,7 @@ pub async fn list(session: &Session) -> anyhow::Result<Ending> {
     Ok(if open.is_empty() { Ending::Fine } else { Ending::Attention })
 }
 
-/// Takes a decision; the running daemon carries it out.
+/// Store a decision. The running daemon carries it out.
 pub async fn decide(run: &str, approved: bool, session: &Session) -> anyhow::Result<Ending> {
     let Session { store, env, output, .. } = session;
     let number = number(run)?;
@@ -45,7 +45,7 @@ pub async fn decide(run: &str, approved: bool, session: &Session) -> anyhow::Res
     Ok(Ending::Fine)
 }
 
-/// `12`, or as the cause of a parked job names it: `brake:run-12`.
+/// The number of a run: `12`, or `brake:run-12` as the cause of a parked job has it.
 fn number(run: &str) -> anyhow::Result<i64> {
     let digits = run.strip_prefix("brake:").unwrap_or(run);
     let digits = digits.strip_prefix("run-").unwrap_or(digits);
@@ -55,7 +55,7 @@ fn number(run: &str) -> anyhow::Result<i64> {
     }
 }
 
-/// One line for each run, as status and summaries tell it.
+/// One line per run, for status and summaries.
 pub fn line(approval: &WaitingApproval) -> String {
     let trips: Vec<String> = approval.trips.iter().map(trip).collect();
     format!(

@@ -359,7 +359,7 @@ pub struct LinkName {
     pub key: String,
 }
 
-/// Most differences that are listed where nothing else is said.
+/// Maximum number of differences that are listed by default.
 const LISTED: u32 = 100;
 
 impl Default for DifferencesCommand {
@@ -437,7 +437,7 @@ pub struct JobsFilter {
 }
 
 impl JobsFilter {
-    /// Whether it names no jobs at all.
+    /// Whether the filter names no jobs at all.
     pub fn is_empty(&self) -> bool {
         let narrowed = self.target.is_some() || self.entity.is_some() || self.cause.is_some();
         self.ids.is_empty() && self.state.is_empty() && !narrowed && !self.all

@@ -1,4 +1,4 @@
-//! `vaiven backup`: a copy of the state beside the running daemon.
+//! `vaiven backup`: copies the state while the daemon runs.
 
 use std::path::Path;
 

@@ -1,13 +1,13 @@
-//! Canonical values as people see them: references by key, personal data hidden.
+//! Canonical values for people: references by key, personal data hidden.
 
 use serde_json::Value;
 
 pub use crate::model::{Shown, records};
 
-/// Longest text of a cell, in letters.
+/// Maximum length of a text in a cell, in characters.
 const WIDEST: usize = 60;
 
-/// A value in a cell of a table: texts bare, the rest as short JSON.
+/// A value in a cell of a table: texts without quotes, other values as short JSON.
 pub fn cell(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! What jobs and rows wait for, in groups: how many, an example, and the command that ends the wait.
+//! Groups jobs and rows by what they wait for: how many, an example, and the command that ends the wait.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Open jobs of one kind that wait for the same kind of thing.
+/// Open jobs of one kind that wait for the same kind of cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Group {
     pub state: JobState,
@@ -19,17 +19,17 @@ pub struct Group {
     pub entity: String,
     /// `missing:product.variants`, `lookup:tax`, `conflict`; absent for jobs that wait for nothing.
     pub waits_for: Option<String>,
-    /// How many different things of that kind.
+    /// Number of different causes of that kind.
     pub different: u64,
-    /// One of them: `missing:product.variants=SKU-9`.
+    /// One of the causes: `missing:product.variants=SKU-9`.
     pub example: Option<WaitReason>,
     pub oldest: Option<DateTime<Utc>>,
-    /// What ends the wait.
+    /// How to end the wait.
     #[serde(rename = "cure")]
     pub hint: Option<String>,
 }
 
-/// The queue, with causes of one kind put together.
+/// The queue, with causes of one kind grouped together.
 pub fn groups(queue: &[Backlog]) -> Vec<Group> {
     let mut groups: BTreeMap<(&str, &str, &str, Option<String>), Group> = BTreeMap::new();
     for line in queue {
@@ -53,9 +53,9 @@ pub fn groups(queue: &[Backlog]) -> Vec<Group> {
     groups.into_values().collect()
 }
 
-/// What ends the waiting for a cause at a target (or, for rows, at their source).
+/// How to end the wait for a cause at a target (or, for rows, at their source).
 pub fn hint(cause: &WaitReason, system: &str) -> Option<String> {
-    /// The command that shows all that is known of an object.
+    /// The command that shows everything that is known of an object.
     fn explain(entity: &str, key: &str) -> String {
         let entity = entity.split('.').next().unwrap_or(entity);
         format!("vaiven explain {entity} {}", quoted(key))
@@ -126,7 +126,7 @@ pub fn hint(cause: &WaitReason, system: &str) -> Option<String> {
     })
 }
 
-/// A key as a shell takes it for one word: `#3` would begin a comment.
+/// Quote a key if a shell would not take it as one word: `#3` would begin a comment.
 fn quoted(key: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_./:+@".contains(c);
     if !key.is_empty() && key.chars().all(is_plain) {

@@ -1,4 +1,4 @@
-//! `vaiven conflicts`: fields that wait for a person, shown and decided.
+//! `vaiven conflicts`: shows fields that wait for a person, and decides on them.
 
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
@@ -12,7 +12,7 @@ use crate::{
     sync::{Decision, decide},
 };
 
-/// A conflict with everything a decision needs.
+/// A conflict with everything that a decision needs.
 #[derive(Serialize)]
 struct Shown {
     entity: String,
@@ -22,7 +22,7 @@ struct Shown {
     /// The system whose value differs.
     system: String,
     since: DateTime<Utc>,
-    /// What they last agreed on; for a drift what the owner had delivered.
+    /// The value that the sides last agreed on; for a drift, the value that the owner had delivered.
     base: Value,
     /// System to its value.
     values: Map<String, Value>,
@@ -62,7 +62,7 @@ pub async fn conflicts(command: &ConflictsCommand, session: &Session) -> anyhow:
     }
 }
 
-/// A value given on the command line, in the field's canonical form.
+/// The canonical form of a value that was given on the command line for a field.
 fn canonical_value(text: &str, entity: &str, field: &str, entities: &Entities) -> anyhow::Result<Value> {
     let value: Value = serde_json::from_str(text)
         .with_context(|| format!("`{text}` is not JSON; a text stands in quotes: --value '\"...\"'"))?;

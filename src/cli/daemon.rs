@@ -1,4 +1,4 @@
-//! The daemon: engine after engine, until it is told to stop; a configuration read anew begins the next one.
+//! The daemon: runs one engine after another until it must stop. A reloaded configuration starts the next engine.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     sync::{Engine, Health, pauses, trouble},
 };
 
-/// What stays the same while configurations change.
+/// What stays the same when the configuration changes.
 pub struct Daemon<'a> {
     pub store: SharedStore,
     pub global: &'a Global,
@@ -22,10 +22,10 @@ pub struct Daemon<'a> {
 }
 
 impl Daemon<'_> {
-    /// Works until it is told to stop.
+    /// Work until the daemon must stop.
     ///
     /// # Errors
-    /// A stop at once, trouble with the store.
+    /// If it was stopped at once, or the store fails.
     pub async fn run(&self, config: Config, plan: OpenedConfig) -> anyhow::Result<Ending> {
         let (store, env, life, notifier) = (&self.store, self.env, self.life, &self.notifier);
         let (mut config, mut plan) = (config, Some(plan));
@@ -65,7 +65,7 @@ impl Daemon<'_> {
         Ok(Ending::Fine)
     }
 
-    /// The configuration read anew, if it can be taken over.
+    /// The reloaded configuration, if it can be used.
     fn reload(&self, before: &Config) -> Option<(Config, OpenedConfig)> {
         self.notifier.reloading();
         match app::config(self.global).and_then(|config| Ok((app::plan(&config, self.env)?, config))) {
@@ -84,8 +84,8 @@ impl Daemon<'_> {
     }
 }
 
-/// Tells systemd that the daemon lives as long as it can answer: its runtime turns, its store replies, and no part of its
-/// work is stuck.
+/// Notify systemd that the daemon is alive as long as it can respond: its runtime runs, its store answers, and no
+/// part of its work is stuck.
 async fn keep_watchdog(notifier: Arc<Notifier>, store: SharedStore, health: Arc<Health>, env: Env) {
     let Some(every) = notifier.watchdog else { return };
     loop {

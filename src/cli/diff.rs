@@ -1,4 +1,4 @@
-//! `vaiven mapping diff`: what edited mappings would change, without changing it.
+//! `vaiven mapping diff`: shows what edited mappings would change, without changing it.
 
 use anyhow::bail;
 use secrecy::ExposeSecret as _;
@@ -22,12 +22,12 @@ use crate::{
     },
 };
 
-/// Examples of each kind, unless all are asked for.
+/// Number of examples of each kind, unless all are asked for.
 const EXAMPLES: usize = 5;
 
 pub async fn diff(args: &DiffArgs, global: &Global, env: &Env) -> anyhow::Result<Ending> {
     let config = app::config(global)?;
-    // Without a state nothing is known to be compared with.
+    // Without a state there is nothing to compare with.
     drop(app::existing_store(&config).await?);
     let life = Lifecycle::listen(env)?;
     let opened = app::plan(&config, env)?;
@@ -52,7 +52,7 @@ pub async fn diff(args: &DiffArgs, global: &Global, env: &Env) -> anyhow::Result
     })
 }
 
-/// Systems with entities that can be listed, as far as they are named.
+/// Systems with entities that can be listed, limited to the given names.
 fn pairs(names: &[String], context: &Context) -> Result<Vec<(String, String)>, LoadError> {
     let listed = |(system, entity): &&(String, String)| {
         let capabilities = context.systems.get(system).and_then(|endpoint| endpoint.capabilities(entity));

@@ -1,4 +1,4 @@
-//! `vaiven differences`: what targets hold otherwise than they were sent, and taking it as it is.
+//! `vaiven differences`: shows fields that targets hold otherwise than they were sent, and accepts them.
 
 use anyhow::bail;
 use chrono::{DateTime, Utc};

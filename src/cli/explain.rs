@@ -19,12 +19,12 @@ use crate::{
     sync::{self, DesiredObject, DesiredState},
 };
 
-/// Most changes and jobs that are shown.
+/// Maximum number of changes and jobs that are shown.
 const SHOWN: u32 = 20;
-/// Most records of an article that are shown.
+/// Maximum number of an article's records that are shown.
 const ARTICLES: usize = 20;
 
-/// What somebody wants to know.
+/// What to explain.
 pub struct ExplainRequest<'a> {
     pub entity: &'a str,
     /// Key, id at a system, or value of a match field.
@@ -48,7 +48,8 @@ pub async fn explain(request: ExplainRequest<'_>, session: &Session) -> anyhow::
         Explained::One(Box::new(story(record, &request, spec, session).await?))
     } else {
         let records = found::of_article(spec, request.key, &entities, config, store).await?;
-        // As causes name what something refers to and nobody could read: it may be any of the rows that wait.
+        // Causes name an object by its record number, `#12`, if no row of it could be read: any of the waiting rows
+        // may be this object.
         let is_nameless = request.key.strip_prefix('#').is_some_and(|number| number.parse::<RecordId>().is_ok());
         let may_be = |_: &str, row: &Rejection| row.is_about(request.key) || is_nameless && !row.dismissed;
         let called = found::rejections(request.entity, store, may_be).await?;
@@ -81,7 +82,7 @@ pub async fn explain(request: ExplainRequest<'_>, session: &Session) -> anyhow::
     Ok(if stuck || is_open { Ending::Attention } else { Ending::Fine })
 }
 
-/// All that is known of one record.
+/// Everything that is known of one record.
 async fn story(
     record: RecordId,
     request: &ExplainRequest<'_>,
@@ -92,7 +93,7 @@ async fn story(
     let key = store.keys(&[record]).await?.remove(&record).map(|(_, key)| key).filter(|key| !key.is_empty());
     let replicas = store.replicas_of(&[record]).await?;
     let opened = app::world(config, env).and_then(|world| Ok(config.open(&world)?));
-    // By system: words that its mapping had to keep as they are.
+    // By system: words that its mapping kept without knowing them.
     let mut unknown: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let is_its = |system: &str, row: &Rejection| {
         let mut there = replicas.iter().filter(|replica| replica.system == system);
@@ -206,7 +207,7 @@ async fn story(
     })
 }
 
-/// How a record is tied to each system's object, and which other record it is, if so.
+/// How a record is linked to each system's object, and which other record it was found to be, if any.
 async fn ties(
     record: RecordId,
     replicas: &[Replica],

@@ -1,4 +1,5 @@
-//! Which records somebody means who names one: by key, by its id at a system, by a match field, or by the article it belongs to.
+//! Finds the records that a person means: by key, by their id at a system, by a match field, or by the article they
+//! belong to.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +12,10 @@ use crate::{
     store::{RecordId, Rejection, SharedStore},
 };
 
-/// The record of this key; else the one that [`by_value`] finds.
+/// The record with this key, or else the one that [`by_value`] finds.
 ///
 /// # Errors
-/// Where it may be several; they are named.
+/// If it may be several records; the message names them.
 pub async fn record(
     entity: &str,
     key: &str,
@@ -28,10 +29,10 @@ pub async fn record(
     }
 }
 
-/// The record that a system has under this id, or that this is a match value of.
+/// The record that has this id at a system, or this match value.
 ///
 /// # Errors
-/// Where it may be several; they are named.
+/// If it may be several records; the message names them.
 pub async fn by_value(
     entity: &str,
     key: &str,
@@ -61,7 +62,8 @@ pub async fn by_value(
     }
 }
 
-/// Records that belong to an article of this key, or to one of the variants of a product of this key: its prices, its stock.
+/// Records that belong to the article with this key, or to a variant of the product with this key: its prices, its
+/// stock.
 pub async fn of_article(
     spec: &EntitySpec,
     key: &str,
@@ -90,7 +92,7 @@ pub async fn of_article(
     Ok(found.into_iter().collect())
 }
 
-/// Rows of an entity that could not be read, and that are meant: by their system and themselves.
+/// Unreadable rows of an entity for which `is_meant` holds; it is given the system and the row.
 pub async fn rejections(
     entity: &str,
     store: &SharedStore,

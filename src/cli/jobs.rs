@@ -1,4 +1,4 @@
-//! `vaiven jobs`: what is queued, parked or dead; retried, given up or taken back by hand.
+//! `vaiven jobs`: shows what is queued, parked or dead; retries, discards or restores jobs by hand.
 
 use std::collections::BTreeSet;
 
@@ -61,7 +61,7 @@ pub async fn jobs(command: &JobsCommand, session: &Session) -> anyhow::Result<En
     }
 }
 
-/// Refuses what touched nothing, and says what the jobs that were named are.
+/// Refuse a command that touched no job, and report the state of the named jobs.
 async fn some(touched: u64, state: &str, chosen: &JobFilter, store: &SharedStore) -> anyhow::Result<()> {
     if touched > 0 {
         return Ok(());

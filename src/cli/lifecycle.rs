@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::env::Env;
 
-/// How long a graceful stop may take before what is under way is dropped. Its stored intents bring it back.
+/// Maximum time for a graceful stop. Then work under way is dropped; its stored intents let it continue later.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What the process has been told to do.
+/// What signals ask of the process.
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
-    /// Begin nothing new; finish or give back what is under way.
+    /// Start nothing new; finish work under way or give it back.
     pub soft: CancellationToken,
     /// Stop at once.
     pub hard: CancellationToken,
@@ -25,10 +25,10 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Listens to signals from now on.
+    /// Listen to signals from now on.
     ///
     /// # Errors
-    /// When the process may not set signal handlers.
+    /// If the process may not set signal handlers.
     pub fn listen(env: &Env) -> std::io::Result<Self> {
         let life =
             Self { soft: CancellationToken::new(), hard: CancellationToken::new(), reload: Arc::new(Notify::new()) };
@@ -68,7 +68,7 @@ impl Lifecycle {
         });
     }
 
-    /// Runs until the work ends or a hard stop drops it; nothing then.
+    /// Run until the work ends. Return `None` if a hard stop drops it.
     pub async fn guard<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;

@@ -1,4 +1,5 @@
-//! `vaiven links`: which records are one and why, what waits for a person's word on it, and that word.
+//! `vaiven links`: shows which records are one and why, and what waits for a person's decision; carries out this
+//! decision.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,26 +19,27 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// A tie about which something is to be told.
+/// A link that is listed.
 #[derive(Serialize)]
 struct Listed {
     entity: String,
     key: String,
     system: String,
-    /// The system's own id; absent where it has no such object.
+    /// The system's own id; absent if it has no such object.
     id: Option<String>,
     #[serde(flatten)]
     link: Link,
 }
 
-/// A record that waits, and what it may be.
+/// A record that waits, with the records that it may be the same as.
 #[derive(Serialize)]
 struct Waiting {
     entity: String,
     key: String,
     /// The system where it waits.
     target: String,
-    /// The match field that tied it to what it has there, which others there share; absent where it has nothing there.
+    /// The match field that linked it to its object at the target, although other objects there have the same
+    /// value; absent if it has no object there.
     tied_by: Option<String>,
     /// System to its own id.
     ids: BTreeMap<String, String>,
@@ -51,7 +53,7 @@ struct Shown {
     ids: BTreeMap<String, String>,
     /// Match fields that agree.
     agree: Vec<String>,
-    /// How many of the match fields that both have agree, in percent.
+    /// Percentage of the match fields that both have and that agree.
     score: u8,
 }
 
@@ -59,7 +61,7 @@ struct Shown {
 struct Decided {
     entity: String,
     key: String,
-    /// What is true from now on.
+    /// What holds from now on.
     now: String,
 }
 
@@ -89,7 +91,7 @@ pub async fn links(command: &LinksCommand, session: &Session) -> anyhow::Result<
     Ok(Ending::Fine)
 }
 
-/// Carries a word out; what waited for it is queued with it.
+/// Carry out a decision, and queue what waited for it.
 async fn decide(command: &LinksCommand, links: &Links<'_>) -> anyhow::Result<Decided> {
     let store = links.store;
     let (named, now) = match command {
@@ -143,7 +145,7 @@ async fn set(
     Ok((named, format!("{at} it {now}")))
 }
 
-/// The record is none of these others, or none of those that it waits for.
+/// Decide that the record is none of these others; if none are given, none of those that it waits for.
 async fn part(links: &Links<'_>, one: &Named, others: &[String]) -> anyhow::Result<String> {
     let store = links.store;
     let mut found: BTreeMap<RecordId, String> = BTreeMap::new();
@@ -187,7 +189,7 @@ async fn find_key(store: &SharedStore, entity: &str, key: &str) -> anyhow::Resul
     Ok(Named { record, entity: entity.to_owned(), key: key.to_owned() })
 }
 
-/// What waits for a person; 0 = all.
+/// The reviews that wait for a person. A limit of 0 means all.
 async fn reviews(store: &SharedStore, routes: &Routes, entities: &Entities, limit: u32) -> anyhow::Result<Vec<Review>> {
     let mut found = Vec::new();
     for line in store.backlog().await? {
@@ -225,7 +227,7 @@ async fn waiting(store: &SharedStore, review: Review) -> anyhow::Result<Waiting>
     Ok(Waiting { entity, key, target: review.target, tied_by: review.tied_by, ids, candidates })
 }
 
-/// System to the id of what it holds of a record.
+/// System to the id of its object of a record.
 async fn ids(store: &SharedStore, record: RecordId) -> anyhow::Result<BTreeMap<String, String>> {
     let replicas = store.replicas_of(&[record]).await?;
     Ok(replicas.into_iter().filter(|one| one.gone_at.is_none()).map(|one| (one.system, one.id)).collect())
@@ -241,7 +243,7 @@ async fn listed(
     if asked.is_empty() {
         asked = vec![LinkState::Linked, LinkState::Paused, LinkState::Ignored];
     }
-    // Narrowed by entity here, so that all have to be read then.
+    // If the list is limited to an entity, all links must be read, because that filter is applied here.
     let found = store.linked(&asked, if entity.is_some() { 0 } else { limit }).await?;
     let records: BTreeSet<RecordId> = found.iter().map(|(record, ..)| *record).collect();
     let keys = store.keys(&records.into_iter().collect::<Vec<_>>()).await?;
@@ -270,7 +272,7 @@ fn list(listed: &[Listed]) -> String {
     output::table(["entity", "key", "system", "id", "link", "by"], rows)
 }
 
-/// `vat, 50 % agree`.
+/// The reason of a link: `vat, 50 % agree`.
 pub fn by(link: &Link) -> String {
     let score = link.score.map(|score| format!(", {score} % agree")).unwrap_or_default();
     link.rule.as_ref().map_or_else(|| "-".to_owned(), |rule| format!("{rule}{score}"))

@@ -1,4 +1,4 @@
-//! Where the log goes: lines for people, JSON, or the journal.
+//! Sets the form and destination of the log: lines for people, JSON, or the journal.
 
 use std::io::{self, IsTerminal as _};
 
@@ -11,13 +11,13 @@ use crate::{
     printable,
 };
 
-/// What is wrong with a certificate is told where it is met, in plain words. Of an address of a database that is not
-/// understood a library would show the values, and one may be a password.
+/// Mute libraries. A certificate's problem is explained in plain words where it occurs. For a database address that
+/// is not understood, the library would show the values, and one may be a password.
 const QUIET: &str = "rustls_platform_verifier=off,sqlx_postgres::options=off,sqlx_mysql::options=off";
 
-/// Starts the log. `bars` are progress bars that lines must not tear.
+/// Start the log. `bars` are progress bars that log lines must not break.
 ///
-/// The level comes from `VAIVEN_LOG` (for a single start), else the configuration, else `fallback`.
+/// The level comes from `VAIVEN_LOG` (for a single start), else from the configuration, else it is `fallback`.
 pub fn start(section: &LogSection, fallback: &str, bars: Option<MultiProgress>) -> anyhow::Result<()> {
     let given = std::env::var("VAIVEN_LOG").ok();
     if let Some(given) = &given {
@@ -41,12 +41,12 @@ pub fn start(section: &LogSection, fallback: &str, bars: Option<MultiProgress>) 
         LogFormat::Json => lines.json().flatten_event(true).with_target(true).boxed(),
         LogFormat::Journald => tracing_journald::layer()?.boxed(),
     };
-    // A second start in one process (the tests) keeps the first one's log.
+    // If a process starts the log again (in tests), the first one stays.
     let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
     Ok(())
 }
 
-/// What a line is made of.
+/// The form of a line.
 #[derive(Clone, Copy, Debug)]
 enum Form {
     Plain,
@@ -54,7 +54,8 @@ enum Form {
     Json,
 }
 
-/// An event as it is printed: nothing in it that a terminal obeys, and no line of it that passes for another event.
+/// Make an event safe to print: without terminal control characters, and without lines that look like another
+/// event.
 fn printed(event: &[u8], form: Form) -> String {
     let event = String::from_utf8_lossy(event);
     let event = event.trim_end();
@@ -65,7 +66,7 @@ fn printed(event: &[u8], form: Form) -> String {
     }
 }
 
-/// One line on its way to the standard error stream, past the progress bars.
+/// One line on its way to standard error, past the progress bars.
 struct Lines {
     bars: Option<MultiProgress>,
     form: Form,
@@ -86,7 +87,7 @@ impl io::Write for Lines {
 impl Drop for Lines {
     fn drop(&mut self) {
         let write = || io::Write::write_all(&mut io::stderr().lock(), printed(&self.line, self.form).as_bytes());
-        // There is nobody to tell when the log itself cannot be written.
+        // If the log itself cannot be written, nobody can be informed.
         let _ = match &self.bars {
             Some(bars) => bars.suspend(write),
             None => write(),

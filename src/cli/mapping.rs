@@ -1,4 +1,5 @@
-//! `vaiven mapping test`: mappings on recorded rows. What was pulled, pushed and pulled again must be the same.
+//! `vaiven mapping test`: tests mappings on recorded rows. Pulling, pushing and pulling again must give the same
+//! object.
 
 use std::{
     collections::BTreeMap,
@@ -23,31 +24,31 @@ use crate::{
     model::{self, Entities, proof::Proved},
 };
 
-/// Where recorded rows lie: `<adapter>/<entity>.json`.
+/// Folder of recorded rows: `<adapter>/<entity>.json`.
 const ROWS: &str = "fixtures/rows";
 
 /// A file of recorded rows.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Recording {
-    /// The adapter's settings, as far as the mapping uses them.
+    /// The adapter's settings that the mapping uses.
     #[serde(default)]
     settings: IndexMap<String, Value>,
     /// Lookups of the configuration.
     #[serde(default)]
     lookups: Tables,
-    /// Both-way fields that a written object cannot show in the shape it is read in.
+    /// Fields that are mapped both ways, but that a written object cannot show in the shape in which it is read.
     #[serde(default)]
     one_way: Vec<String>,
     rows: Vec<Case>,
 }
 
-/// A row as a listing gives it, and what has to become of it.
+/// A row as a listing gives it, and the expected result.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
     row: Value,
-    /// The canonical fields expected, references by `entity/id`.
+    /// The expected canonical fields, with references as `entity/id`.
     canonical: Option<Value>,
 }
 
@@ -56,7 +57,7 @@ struct Tested {
     mapping: String,
     rows: usize,
     problems: Vec<String>,
-    /// There are no recorded rows.
+    /// Whether there are no recorded rows.
     untested: bool,
 }
 
@@ -92,7 +93,7 @@ fn text(tested: &[Tested]) -> String {
     let untested = tested.iter().filter(|mapping| mapping.problems.is_empty() && mapping.untested).count();
     let table = output::table(["mapping", "rows", "result"], rows);
     let count = format!("{} passed, {failed} failed", tested.len() - failed - untested);
-    // What nobody has tried has not passed.
+    // What was not tested has not passed.
     if untested == 0 { format!("{table}\n\n{count}") } else { format!("{table}\n\n{untested} without rows\n{count}") }
 }
 
@@ -109,7 +110,7 @@ fn test(adapter: &str, entity: &str, registry: &Registry, entities: &Entities) -
         one_way: Vec::new(),
         rows: Vec::new(),
     });
-    // What the recording does not give has its default, or something of the right kind.
+    // Settings that the recording lacks get their default, or a value of the right kind.
     let given = manifest.settings.iter().filter_map(|(name, setting)| {
         let value = match recording.settings.get(name) {
             Some(value) => value.clone(),
@@ -140,7 +141,7 @@ fn recording(adapter: &str, entity: &str) -> anyhow::Result<Option<Recording>> {
     serde_json::from_str(&text).map(Some).with_context(|| path.display().to_string())
 }
 
-/// Pulls the row, pushes what came of it, lays that over the row and pulls again.
+/// Pull the row, push the result, lay it over the row and pull again.
 fn round_trip(mapping: &Mapping, case: &Case, one_way: &[String]) -> anyhow::Result<()> {
     let mut numbers = Numbers::default();
     let first = numbers.resolved(mapping, &case.row)?;
@@ -166,7 +167,7 @@ fn round_trip(mapping: &Mapping, case: &Case, one_way: &[String]) -> anyhow::Res
         return Ok(());
     }
     if !one_way.is_empty() {
-        // What is written in another shape than it is read in would spoil the row.
+        // Leave out fields that are written in another shape than they are read in: they would spoil the row.
         let others = mapping.both_ways().into_iter().filter(|field| !one_way.contains(field)).collect();
         body = mapping.push(&first.fields, Some(&others), &known)?;
     }
@@ -183,7 +184,8 @@ fn round_trip(mapping: &Mapping, case: &Case, one_way: &[String]) -> anyhow::Res
     Ok(())
 }
 
-/// Written members over those that were read; lists as a whole, item by item where they are as long.
+/// Lay written members over those that were read. Lists are replaced as a whole, or item by item if they have the
+/// same length.
 fn lay_over(row: &mut Value, body: &Value) {
     match (row, body) {
         (Value::Object(row), Value::Object(body)) => {
@@ -200,7 +202,7 @@ fn lay_over(row: &mut Value, body: &Value) {
     }
 }
 
-/// Record numbers, as a store would give them.
+/// Record numbers, given as a store would.
 #[derive(Default)]
 struct Numbers(BTreeMap<(String, String), i64>);
 
@@ -209,7 +211,7 @@ impl Numbers {
         self.pulled(mapping, row, |number, _, _| Value::from(number))
     }
 
-    /// The canonical object with `entity/id` for references.
+    /// The canonical object, with references as `entity/id`.
     fn shown(&mut self, mapping: &Mapping, row: &Value) -> anyhow::Result<Value> {
         let pulled = self.pulled(mapping, row, |_, entity, by| Value::from(format!("{entity}/{by}")))?;
         Ok(Value::Object(pulled.fields))
@@ -257,7 +259,7 @@ impl Numbers {
     }
 }
 
-/// As the engine does: a system may show only a part of an object, and what is required is the mapping's to ask for.
+/// Validate as the engine does: a system may show only part of an object, and the mapping checks required fields.
 fn valid(mapping: &Mapping, fields: &mut Fields) -> anyhow::Result<()> {
     let spec: &Arc<model::EntitySpec> = mapping.spec();
     model::normalize(spec, fields)
@@ -277,10 +279,10 @@ mod tests {
         let spec = entities.get("order").unwrap();
         let tested = test("woocommerce", "order", &registry, &entities).unwrap();
         assert_eq!((tested.problems, tested.untested), (Vec::new(), false));
-        // What the test above found in the rows is what is recorded beside them.
+        // `test` has just compared the rows with the recorded objects, so the recorded ones can be used.
         for case in recording("woocommerce", "order").unwrap().unwrap().rows {
             let Some(Value::Object(canonical)) = case.canonical else { panic!("recorded beside the row") };
-            // One that adds exact amounts up rounds their sum.
+            // A system that sums up exact amounts rounds their sum.
             let least = rust_decimal::Decimal::new(5, 3);
             assert!(matches!(spec.prove(&canonical), Some(Proved::Proven(proof)) if proof.rounding.abs() < least));
         }

@@ -1,4 +1,4 @@
-//! The command line: what people type, and what they get to see.
+//! The command line: what people type and what they see.
 
 mod adapter;
 mod app;
@@ -51,12 +51,13 @@ use session::Session;
 pub use crate::opened::Ending;
 use crate::{config::LogSection, demo::Audience, env::Env};
 
-/// Carries out a command line and tells how it ended. Not generic: what it runs is compiled once, with the library.
+/// Run a command line and return how it ended. This is not generic, so the code below it is compiled once, with the
+/// library.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // clap's own printing knows terminals; help and version are no errors.
+            // clap's own printing handles terminals; help and version are not errors.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
@@ -67,7 +68,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Err(error) => return report::error(&error.into(), json),
     };
     let result = runtime.block_on(carry_out(cli));
-    // A hard stop does not wait for what is still under way.
+    // A hard stop does not wait for work under way.
     runtime.shutdown_background();
     match result {
         Ok(ending) => ending.into(),
@@ -87,7 +88,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
             life.guard(crate::sandbox::run(options, env, life.soft.clone())).await.transpose()?;
             return Ok(Ending::Fine);
         }
-        // The demo shares the machine with whoever looks at it: slow statements are no news there.
+        // The demo shares the machine with its viewer: slow statements are normal there.
         Command::Demo(_) => logging::start(&LogSection::default(), "warn,sqlx=error", None)?,
         _ => logging::start(&LogSection::default(), "warn", None)?,
     }

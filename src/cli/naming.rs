@@ -1,16 +1,16 @@
-//! Records as people name them: by key, by `SYSTEM/KEY` where several systems have given the key, or by `SYSTEM#ID`.
+//! Finds records by the names that people use: a key, `SYSTEM/KEY` if several systems gave the key, or `SYSTEM#ID`.
 
 use std::collections::BTreeMap;
 
 use crate::store::{Namesake, RecordId, SharedStore};
 
-/// The record that a key means, if there is one.
+/// The record that a key means. Return `None` if there is none.
 ///
 /// # Errors
-/// Where it may mean several; they are named.
+/// If it may mean several records; the message names them.
 pub async fn record(store: &SharedStore, entity: &str, text: &str) -> anyhow::Result<Option<RecordId>> {
     let mut found = namesakes(store, entity, text).await?;
-    // As causes name a record that has no key yet.
+    // Causes name a record without a key by its number.
     if let (true, Some(number)) = (found.is_empty(), text.strip_prefix('#').and_then(|number| number.parse().ok()))
         && store.replicas_of(&[number]).await?.iter().any(|replica| replica.entity == entity)
     {
@@ -56,7 +56,7 @@ async fn namesakes(store: &SharedStore, entity: &str, key: &str) -> anyhow::Resu
     Ok(store.namesakes(entity, &[key.to_owned()]).await?.pop().unwrap_or_default())
 }
 
-/// By record: each system that has it, with its id there.
+/// By record: each system that has it, with the record's id there.
 async fn systems(
     store: &SharedStore,
     records: &[Namesake],

@@ -8,16 +8,16 @@ use std::{
     time::Duration,
 };
 
-/// The socket systemd listens on; silent where there is none.
+/// The socket that systemd listens on. Without one, nothing is sent.
 #[derive(Debug)]
 pub struct Notifier {
     socket: Option<(UnixDatagram, SocketAddr)>,
-    /// How often the watchdog wants a sign of life: half of what it allows.
+    /// Interval between two signs of life for the watchdog: half of what it allows.
     pub watchdog: Option<Duration>,
 }
 
 impl Notifier {
-    /// Reads `NOTIFY_SOCKET` and `WATCHDOG_USEC`.
+    /// Read `NOTIFY_SOCKET` and `WATCHDOG_USEC`.
     pub fn from_environment() -> Self {
         let variable = |name: &str| std::env::var(name).ok();
         let mine = variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());

@@ -1,4 +1,5 @@
-//! The part of `vaiven explain --live`: what systems hold of a record right now, beside what is known of it.
+//! The live part of `vaiven explain --live`: what systems hold of a record right now, compared with what is known
+//! of it.
 
 use std::collections::BTreeSet;
 
@@ -13,22 +14,22 @@ use crate::{
     sync::{self, Context},
 };
 
-/// What one system holds now.
+/// What one system holds right now.
 #[derive(Serialize)]
 pub struct Now {
     pub system: String,
     pub id: String,
-    /// Its whole listing was read, since it cannot be read by key.
+    /// Whether its whole listing was read because it cannot be read by key.
     pub listed: bool,
     /// Why it could not be read.
     pub error: Option<String>,
-    /// Nothing where it has no such object, or could not be read.
+    /// Absent if the system has no such object, or if it could not be read.
     pub fields: Option<Map<String, Value>>,
-    /// Fields that are otherwise than known.
+    /// Fields whose value differs from the known one.
     pub otherwise: BTreeSet<String>,
 }
 
-/// Reads the systems that are known to hold the record.
+/// Read the systems that are known to hold the record.
 pub async fn now(
     context: &Context,
     spec: &EntitySpec,
@@ -70,7 +71,7 @@ pub async fn now(
     Ok(all)
 }
 
-/// A line for each system that was read.
+/// One line per system that was read.
 pub fn lines(now: &[Now]) -> Vec<String> {
     let line = |now: &Now| {
         let how = if now.listed { ", from its whole listing, since it cannot be read by key" } else { "" };

@@ -1,4 +1,4 @@
-//! How results reach people and programs: tables and lines, or JSON.
+//! Output for people and programs: tables and lines, or JSON.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -19,18 +19,18 @@ impl Output {
         Self { json: global.json }
     }
 
-    /// Prints the value as JSON, or what `text` makes of it for people.
+    /// Print the value as JSON, or for people the text that `text` makes of it.
     pub fn show<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
         if self.json { print(&printable::json(&serde_json::to_string_pretty(value)?)) } else { line(&text(value)) }
     }
 }
 
-/// Prints to the standard output, and nothing that a terminal obeys.
+/// Print to standard output, without terminal control characters.
 pub fn line(text: &str) -> anyhow::Result<()> {
     print(&printable::text(text))
 }
 
-/// A reader that has gone away (`| head`) is no error.
+/// If the reader has gone (`| head`), that is not an error.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
@@ -39,12 +39,12 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// A table with a header; as wide as the terminal, unlimited into a file.
+/// A table with a header, as wide as the terminal; in a file its width is unlimited.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     grid(header.map(str::to_uppercase).to_vec(), rows.into_iter().map(|row| row.to_vec()))
 }
 
-/// A table of as many columns as its header.
+/// A table with as many columns as its header.
 pub fn grid(header: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
@@ -60,7 +60,7 @@ pub fn grid(header: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) ->
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// A text as it stands in a table. In the first column a break would begin what looks like another row.
+/// A text as a table shows it. A line break in the first column would look like the start of another row.
 fn cell(column: usize, text: &str) -> String {
     if column == 0 {
         return name(text);
@@ -68,18 +68,18 @@ fn cell(column: usize, text: &str) -> String {
     text.lines().take(LINES).map(name).collect::<Vec<_>>().join("\n")
 }
 
-/// A key, or another text of a system, as it stands in a line.
+/// A key, or another text of a system, as a line shows it.
 pub fn name(text: &str) -> String {
     printable::cut(&printable::line(text), printable::CELL).into_owned()
 }
 
-/// Most lines of a cell.
+/// Maximum number of lines of a cell.
 const LINES: usize = 200;
 
-/// JSON on its way out that is too large to be held: see [`printable::json`].
+/// Writes JSON that is too large to be held in memory: see [`printable::json`].
 pub struct SafeJson<W> {
     out: W,
-    /// Bytes of a character whose end has not come yet.
+    /// Bytes of a character that is not complete yet.
     begun: Vec<u8>,
 }
 
@@ -107,12 +107,12 @@ impl<W: io::Write> io::Write for SafeJson<W> {
     }
 }
 
-/// Whether a person watches the progress, on a terminal that can go back in a line.
+/// Whether a person watches the progress, on a terminal that can overwrite a line.
 pub fn is_watched() -> bool {
     io::stderr().is_terminal() && std::env::var_os("CI").is_none() && !is_dumb(std::env::var("TERM").ok().as_deref())
 }
 
-/// Whether what is printed there may have colours: by <https://no-color.org>, and not on a terminal that knows none.
+/// Whether output may have colours: according to <https://no-color.org>, and if the terminal supports them.
 pub fn colours(is_terminal: bool) -> bool {
     is_terminal && may_colour(std::env::var("NO_COLOR").ok().as_deref(), std::env::var("TERM").ok().as_deref())
 }
@@ -125,7 +125,7 @@ fn is_dumb(term: Option<&str>) -> bool {
     term == Some("dumb")
 }
 
-/// A time as people read it.
+/// A time in the form for people.
 pub fn time(at: chrono::DateTime<chrono::Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S").to_string()
 }

@@ -1,4 +1,4 @@
-//! `vaiven plan`: what a pass would write, without writing it.
+//! `vaiven plan`: shows what a pass would write, without writing it.
 
 use std::{
     fs::{File, OpenOptions},
@@ -33,9 +33,9 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Examples of each kind, unless all are asked for.
+/// Number of examples of each kind, unless all are asked for.
 const EXAMPLES: usize = 5;
-/// Fields of a new object that are shown.
+/// Maximum number of a new object's fields that are shown.
 const FIELDS: usize = 6;
 
 pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result<Ending> {
@@ -50,7 +50,7 @@ pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result
     let question = Question {
         reach,
         examples: if args.all { usize::MAX } else { EXAMPLES },
-        // With --all they are read back from where they are kept.
+        // With --all the writes are read back from the write log.
         writes: if args.all { 0 } else { EXAMPLES },
         personal: args.personal,
     };
@@ -82,7 +82,7 @@ pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result
     Ok(if made.summary.is_clean() { Ending::Fine } else { Ending::Attention })
 }
 
-/// A file without a name, for as long as it is open.
+/// A file without a name, which exists only while it is open.
 fn write_log(env: &Env) -> io::Result<File> {
     let path = std::env::temp_dir().join(format!("vaiven-{:016x}", env.entropy.next_u64()));
     let mut options = OpenOptions::new();
@@ -94,7 +94,7 @@ fn write_log(env: &Env) -> io::Result<File> {
     Ok(file)
 }
 
-/// For its owner alone: it tells what a company sells, and to whom.
+/// Write the plan readable for its owner only: it shows what a company sells, and to whom.
 fn keep(plan: &mut Plan, path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
@@ -103,7 +103,7 @@ fn keep(plan: &mut Plan, path: &Path) -> io::Result<()> {
     plan::write(plan, &mut io::BufWriter::new(options.open(path)?))
 }
 
-/// A reader that has gone away (`| head`) is no error.
+/// If the reader has gone (`| head`), that is not an error.
 fn printed(result: io::Result<()>) -> anyhow::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,4 +1,4 @@
-//! How far a pass is: bars on a terminal, a line every few seconds otherwise.
+//! Progress of a pass: bars on a terminal, otherwise a line every few seconds.
 
 use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
 const BARS_EVERY: Duration = Duration::from_millis(250);
 const LINES_EVERY: Duration = Duration::from_secs(5);
 
-/// Watches the queue until it is dropped.
+/// Watch the queue until this is dropped.
 pub async fn show(store: &SharedStore, env: &Env, bars: Option<MultiProgress>) -> Infallible {
     let mut shown: BTreeMap<String, Progress> = BTreeMap::new();
     let mut said = String::new();
     loop {
         env.sleep(if bars.is_some() { BARS_EVERY } else { LINES_EVERY }).await;
-        // Progress is a courtesy: the pass itself reports a store that fails.
+        // Ignore errors here: the pass itself reports a store that fails.
         let Ok(backlog) = store.backlog().await else { continue };
         let mut open: BTreeMap<String, u64> = shown.keys().map(|target| (target.clone(), 0)).collect();
         for line in backlog.iter().filter(|line| matches!(line.state, JobState::Queued | JobState::Running)) {
@@ -61,7 +61,7 @@ impl Progress {
         Self { bar, open: 0 }
     }
 
-    /// Jobs come while others go: the length is what was done so far and what is open.
+    /// Jobs are added while others end: the length of the bar is what is done plus what is open.
     fn now(&mut self, open: u64) {
         let done = self.bar.position() + self.open.saturating_sub(open);
         self.bar.set_length(done + open);

@@ -1,4 +1,5 @@
-//! `docs/cli.md`: how things are shown, and every command with its options, from the same source as the help texts.
+//! Generates `docs/cli.md`: the conventions of the output, and every command with its options, from the source of
+//! the help texts.
 
 use std::fmt::Write as _;
 
@@ -17,10 +18,10 @@ pub fn markdown() -> String {
 
 fn section(command: &mut Command, text: &mut String) {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();
-    // Colours and the width of a terminal have no place in a file.
+    // A file must not depend on a terminal's colours and width.
     let help = command.clone().term_width(100).render_help().to_string();
     let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
-    // Writing to a text cannot fail.
+    // Writing to a string cannot fail.
     let _ = write!(text, "\n## {name}\n\n```text\n{}\n```\n", help.join("\n"));
     for inner in command.get_subcommands_mut().filter(|inner| !inner.is_hide_set() && inner.get_name() != "help") {
         section(inner, text);

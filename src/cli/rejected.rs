@@ -1,4 +1,5 @@
-//! `vaiven rejected`: rows that could not be read, and answers to our own writes; why, and where in the mapping.
+//! `vaiven rejected`: rows, and answers to our own writes, that could not be read; with the reason and the place in
+//! the mapping.
 
 use std::path::Path;
 
@@ -12,11 +13,11 @@ use crate::{config::OpenedConfig, mapping::Translate, store::Rejection};
 pub struct Line {
     pub system: String,
     pub entity: String,
-    /// The key that it shows, where that can be read.
+    /// The key of the row, if it can be read.
     pub key: Option<String>,
-    /// Where the field stands in the mapping: `mappings/web/order.toml:7:1`.
+    /// Where the mapping defines the field: `mappings/web/order.toml:7:1`.
     pub place: Option<String>,
-    /// Whether it came in a file, which is put away once it has been read.
+    /// Whether it came in a file, which is moved away once it has been read.
     pub handed: bool,
     #[serde(flatten)]
     pub row: Rejection,
@@ -26,7 +27,7 @@ pub async fn rejected(system: Option<&str>, limit: u32, session: &Session) -> an
     let Session { config, store, output, .. } = session;
     let most = if limit == 0 { u32::MAX } else { limit };
     let rows = store.rejections(system, most).await?;
-    // Rows of a system that is configured no longer are still there.
+    // Rows may remain of a system that is no longer configured.
     if let Some(system) = system.filter(|_| rows.is_empty()) {
         app::known_system(system, config)?;
     }
@@ -37,15 +38,15 @@ pub async fn rejected(system: Option<&str>, limit: u32, session: &Session) -> an
 }
 
 impl Line {
-    /// With the place of its field, as far as the mapping can be opened.
+    /// Add the place of the row's field, if the mapping can be opened.
     pub fn new((system, entity, mut row): (String, String, Rejection), plan: Option<&OpenedConfig>) -> Self {
-        // The reason says it where the mapping has said it.
+        // If the mapping has put the place into the reason, take it from there.
         let said = row.reason.split_once(": ").filter(|(place, _)| is_place(place));
         let (said, reason) = said.map(|(place, rest)| (place.to_owned(), rest.to_owned())).unzip();
         if let Some(reason) = reason {
             row.reason = reason;
         }
-        // The field has a column of its own.
+        // The field has a column of its own: remove it from the reason.
         let named = row.field.as_deref().and_then(|field| row.reason.strip_prefix(field)?.strip_prefix(": "));
         if let Some(reason) = named.map(str::to_owned) {
             row.reason = reason;
@@ -62,7 +63,7 @@ impl Line {
         Self { key: row.key().map(str::to_owned), system, entity, place, handed, row }
     }
 
-    /// How people name the row.
+    /// The name of the row for people.
     pub fn name(&self) -> String {
         match (&self.row.id, &self.key) {
             (Some(id), Some(key)) if id != key => format!("{id} ({key})"),
@@ -71,7 +72,7 @@ impl Line {
         }
     }
 
-    /// `why it cannot be read`, with field and place.
+    /// Why it cannot be read, with field and place.
     pub fn why(&self) -> String {
         let field = self.row.field.as_deref().map(|field| format!("{field}: ")).unwrap_or_default();
         let place = self.place.as_deref().map(|place| format!(" ({place})")).unwrap_or_default();

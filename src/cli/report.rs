@@ -1,4 +1,4 @@
-//! How errors reach people: with the line of the file where there is one; as JSON for programs.
+//! Shows errors: to people with the line of the file if there is one, to programs as JSON.
 
 use std::{
     error::Error,
@@ -17,18 +17,18 @@ use crate::{
     store::StoreError,
 };
 
-/// Tells an error on the standard error stream.
+/// Print an error to standard error.
 pub fn error(error: &anyhow::Error, json: bool) -> ExitCode {
     let text = if json { machine(error) } else { human(error, output::colours(io::stderr().is_terminal())) };
-    // There is nobody to tell when this cannot be told.
+    // If this cannot be printed, nobody can be informed.
     let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
     ExitCode::from(if is_of_the_configuration(error) { CONFIGURATION } else { 1 })
 }
 
-/// `EX_CONFIG` of sysexits: starting again mends nothing, so a supervisor leaves it.
+/// `EX_CONFIG` of sysexits: starting again does not help, so a supervisor does not restart the daemon.
 const CONFIGURATION: u8 = 78;
 
-/// What is wrong with the configuration as a whole, so that no place in it can be named.
+/// A problem of the configuration as a whole, which has no single place.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Misconfigured(pub String);
@@ -36,14 +36,15 @@ pub struct Misconfigured(pub String);
 fn is_of_the_configuration(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let load = cause.downcast_ref::<LoadError>();
-        // A mistyped word of a command is none of the configuration's.
+        // A mistyped word of a command is not a problem of the configuration.
         load.is_some_and(|load| load.problems.iter().any(|problem| !problem.place.file.is_typed()))
             || cause.is::<Misconfigured>()
             || matches!(cause.downcast_ref::<StoreError>(), Some(StoreError::Foreign { .. }))
     })
 }
 
-/// Without colours where the text itself has what a terminal obeys: nothing of it must pass for ours.
+/// The error for people. It has no colours if the text contains terminal control characters: none of these may look
+/// like ours.
 pub fn human(error: &anyhow::Error, colours: bool) -> String {
     let plain = rendered(error, false);
     let printed = printable::text(&plain);
@@ -79,7 +80,7 @@ fn machine(error: &anyhow::Error) -> String {
     printable::json(&json!({ "error": chain(error), "problems": problems }).to_string()).into_owned()
 }
 
-/// The error and what caused it; causes that their errors name already are not repeated.
+/// The error and its causes. Causes that the text of an error already contains are not repeated.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
@@ -94,12 +95,12 @@ fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// A problem whose place is told by the picture of its line, not by its text.
+/// A problem whose place is shown by the excerpt of its line, not by its text.
 struct Shown<'a>(&'a Problem);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without a text there is no picture.
+        // Without a text there is no excerpt.
         if self.0.place.file.text.is_empty() {
             write!(f, "{}: {}", self.0.place.file.name, self.0.message)
         } else {

@@ -1,4 +1,4 @@
-//! `vaiven resume`: a system that is paused is used again at once.
+//! `vaiven resume`: ends the pause of a system at once.
 
 use serde::Serialize;
 
@@ -8,13 +8,13 @@ use crate::store::Circuit;
 #[derive(Serialize)]
 struct Resumed {
     system: String,
-    /// Why it was paused; absent where it was not.
+    /// Why it was paused; absent if it was not.
     reason: Option<String>,
     /// Jobs that are due now.
     jobs: u64,
 }
 
-/// Ends the pause of one system, or of all that have one.
+/// End the pause of one system, or of all paused systems.
 pub async fn resume(system: Option<&str>, session: &Session) -> anyhow::Result<Ending> {
     let Session { config, store, env, output } = session;
     if let Some(system) = system {

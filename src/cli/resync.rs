@@ -1,4 +1,4 @@
-//! `vaiven resync`: asks the running daemon, through the store, to look at something again.
+//! `vaiven resync`: asks the running daemon, through the store, to read and offer something again.
 
 use anyhow::bail;
 use serde::Serialize;
@@ -15,9 +15,9 @@ use crate::{
 struct Placed {
     order: i64,
     scope: String,
-    /// Where more is read than the one object that was asked for, and why.
+    /// Where more is read than the one requested object, and why.
     listed: Vec<String>,
-    /// Of an article with several records, the others.
+    /// The other records, if the article has several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     further: Vec<Placed>,
 }
@@ -51,7 +51,7 @@ impl Placed {
     }
 }
 
-/// Systems of which one object is asked for, and that can only be read as a whole.
+/// Systems where one object is requested, but only the whole listing can be read.
 fn listed(scope: &Scope, plan: &OpenedConfig) -> Vec<String> {
     let (Some(entity), Some(_), Some(flow)) = (&scope.entity, &scope.key, plan.routes.flow(&scope.flow)) else {
         return Vec::new();
@@ -67,8 +67,8 @@ fn listed(scope: &Scope, plan: &OpenedConfig) -> Vec<String> {
     listed.collect()
 }
 
-/// The scope with the key that the record goes by, where it is named by an id at a system or by a match field; one for each of
-/// the records of an article, where it is named by that.
+/// The scope with the record's key, if the user gave an id at a system or a match field. If the user gave an
+/// article, there is one scope for each of its records.
 pub async fn resolved(scope: Scope, config: &Config, store: &SharedStore) -> anyhow::Result<Vec<Scope>> {
     let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else { return Ok(vec![scope]) };
     let entities = config.entities()?;
@@ -85,13 +85,13 @@ pub async fn resolved(scope: Scope, config: &Config, store: &SharedStore) -> any
     Ok(if scopes.is_empty() { vec![scope] } else { scopes })
 }
 
-/// Whether a record goes by this key, or several do: then the flow's source says which.
+/// Whether one record or several have this key. If several have it, the flow's source decides which one is meant.
 async fn is_key(entity: &str, key: &str, store: &SharedStore) -> bool {
     !matches!(naming::record(store, entity, key).await, Ok(None))
 }
 
-/// Refuses a key that nobody knows: no system was seen to have such an object, and no row that could not be read is
-/// called so. `read`: the system that has just been asked for it.
+/// Refuse an unknown key: no system has shown such an object, and no unreadable row has this name. `read` is the
+/// system that was just asked for it.
 pub async fn known(scope: &Scope, store: &SharedStore, read: Option<&str>) -> anyhow::Result<()> {
     let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else { return Ok(()) };
     let called = |_: &str, row: &Rejection| row.is_about(key);
@@ -112,7 +112,7 @@ pub async fn known(scope: &Scope, store: &SharedStore, read: Option<&str>) -> an
     )
 }
 
-/// The flow, if the configuration has it.
+/// The flow of this name. It must be in the configuration.
 pub fn flow_of(text: &str, config: &Config) -> anyhow::Result<String> {
     let flows = &config.sections.flows;
     if flows.contains_key(text) {
@@ -123,7 +123,7 @@ pub fn flow_of(text: &str, config: &Config) -> anyhow::Result<String> {
     Err(LoadError::unknown(&Place::new(&typed, 0..text.len()), "flow", text, known).into())
 }
 
-/// The scope, if the configuration has such a flow and entity.
+/// The scope. Its flow and entity must be in the configuration.
 pub fn scope_of(text: &str, config: &Config) -> anyhow::Result<Scope> {
     let scope: Scope = text.parse()?;
     let typed = SourceFile::typed(text);

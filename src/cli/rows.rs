@@ -1,4 +1,4 @@
-//! `vaiven rows`: puts rows aside that cannot be read, so that nothing waits for them.
+//! `vaiven rows`: dismisses rows that cannot be read, so nothing waits for them any more.
 
 use anyhow::bail;
 use serde::Serialize;

@@ -66,21 +66,21 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
     Ok(if report.summary.is_clean() { Ending::of(&report.affairs) } else { Ending::Attention })
 }
 
-/// What a pass did, and how things are after it.
+/// What a pass did, and the state of affairs after it.
 #[derive(Serialize)]
 struct Report {
-    /// How things are, in one line.
+    /// The state of affairs, in one line.
     headline: String,
     affairs: Affairs,
     #[serde(flatten)]
     summary: PassSummary,
-    /// Where more was read than the one object that was asked for, and why.
+    /// Where more was read than the one requested object, and why.
     listed: Vec<String>,
     /// By system: all requests of the pass.
     requests: Counts,
 }
 
-/// The only one; of several an error that lists them.
+/// The only scope. If there are several, the error lists them.
 fn one_of(scopes: Vec<Scope>) -> anyhow::Result<Scope> {
     <[Scope; 1]>::try_from(scopes).map(|[scope]| scope).map_err(|several| {
         let listed: Vec<String> = several.iter().map(ToString::to_string).collect();
@@ -88,7 +88,7 @@ fn one_of(scopes: Vec<Scope>) -> anyhow::Result<Scope> {
     })
 }
 
-/// Where one object was asked for and a whole listing read instead.
+/// Systems where one object was requested and a whole listing was read instead.
 fn listed(scope: &Scope, summary: &PassSummary, context: &Context) -> Vec<String> {
     let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else { return Vec::new() };
     let whole = summary.runs.iter().filter(|run| run.kind == RunKind::Full && run.entity == *entity);
@@ -104,7 +104,7 @@ fn listed(scope: &Scope, summary: &PassSummary, context: &Context) -> Vec<String
     listed.collect()
 }
 
-/// One pass with its progress shown.
+/// Run one pass and show its progress.
 pub async fn once(
     engine: &Engine,
     scope: Option<&Scope>,

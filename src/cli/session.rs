@@ -1,4 +1,4 @@
-//! What commands about an existing state work with.
+//! What commands on an existing state work with.
 
 use super::{app, args::Global, output::Output};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     store::SharedStore,
 };
 
-/// A configuration and its state, and where the result goes.
+/// A configuration with its state, and the output for the result.
 pub struct Session {
     pub config: Config,
     pub store: SharedStore,
@@ -17,14 +17,14 @@ pub struct Session {
 
 impl Session {
     /// # Errors
-    /// A wrong configuration, no state yet, a state that cannot be opened.
+    /// If the configuration is wrong, there is no state yet, or the state cannot be opened.
     pub async fn open(global: &Global, env: &Env) -> anyhow::Result<Self> {
         let config = app::config(global)?;
         let store = app::existing_store(&config).await?;
         Ok(Self { config, store, env: env.clone(), output: Output::new(global) })
     }
 
-    /// What the configuration names, where it can be opened: what is told of a row does without it.
+    /// The opened configuration. Return `None` if it cannot be opened: a row can be shown without it.
     pub fn opened(&self) -> Option<OpenedConfig> {
         app::world(&self.config, &self.env).ok().and_then(|world| self.config.open(&world).ok())
     }

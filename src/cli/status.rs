@@ -19,7 +19,7 @@ use crate::{
 
 #[derive(Serialize)]
 struct Status {
-    /// How things are, in one line.
+    /// The state of affairs, in one line.
     headline: String,
     #[serde(flatten)]
     affairs: Affairs,
@@ -32,7 +32,7 @@ struct Status {
     rejected: Vec<Rejected>,
     /// Rows whose change date cannot be used.
     dates: Vec<Dated>,
-    /// Fields that targets hold otherwise than they were sent, and nobody accepted.
+    /// Number of fields that targets hold otherwise than they were sent, and that nobody accepted.
     differences: u64,
 }
 
@@ -40,7 +40,7 @@ struct Status {
 struct SystemStatus {
     name: String,
     adapter: String,
-    /// Entity to the number of objects it is known to hold.
+    /// Entity to the number of objects that the system is known to hold.
     objects: BTreeMap<String, u64>,
     #[serde(rename = "standing")]
     circuit: Circuit,
@@ -61,7 +61,7 @@ struct Dated {
     odd: OddDates,
 }
 
-/// How many of the latest runs are looked through for the last one of each kind.
+/// Number of the latest runs that are searched for the last run of each kind.
 const RUNS: u32 = 500;
 
 pub async fn status(session: &Session) -> anyhow::Result<Ending> {
@@ -175,7 +175,7 @@ fn text(status: &Status, env: &Env) -> String {
     parts.join("\n\n")
 }
 
-/// Rows whose date has to be corrected at the source.
+/// Lines for rows whose date must be corrected at the source.
 fn dated(dated: &Dated) -> String {
     let rows = dated.odd.rows.iter().map(|row| {
         let name = row.key.as_ref().or(row.id.as_ref()).unwrap_or(&row.position);

@@ -21,35 +21,35 @@ pub struct Story {
     pub entity: String,
     pub key: String,
     pub record: RecordId,
-    /// The field that was asked for alone.
+    /// The only field to show, if one was asked for.
     pub field: Option<String>,
     /// Field to the systems that own it, or `shared`.
     pub owners: BTreeMap<String, BTreeSet<String>>,
-    /// Target to the fields that are to be other than they are there; `null` where the object is to go.
+    /// Target to the fields that should change there; `null` if the object should be removed.
     #[serde(rename = "wanted")]
     pub desired: BTreeMap<String, Option<Map<String, Value>>>,
-    /// Why owners and desired values cannot be shown; by target where it is the target's.
+    /// Why owners and desired values cannot be shown; by target if the reason is the target's.
     #[serde(rename = "untold")]
     pub unavailable: Vec<String>,
-    /// Where the data of persons was erased, and who keeps what.
+    /// Where personal data was erased, and which systems still keep what.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub erased: Vec<String>,
-    /// Key of the record that it was found to be: nothing is written for this one.
+    /// Key of the record that this one was found to be: nothing is written for this one.
     pub same_as: Option<String>,
     pub systems: Vec<View>,
-    /// System to how the record is tied to what it has there.
+    /// System to how the record is linked to the system's object.
     pub links: BTreeMap<String, Link>,
     pub changes: Vec<Change>,
     pub jobs: Vec<JobStory>,
-    /// What the systems hold right now, where that was asked for.
+    /// What the systems hold right now, if that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub now: Vec<Now>,
-    /// Rows of it, or called like it, that could not be read.
+    /// Rows that could not be read and belong to the record, or show its key.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<Line>,
 }
 
-/// What is shown of what was named.
+/// What is shown of the named object.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub enum Explained {
@@ -57,13 +57,13 @@ pub enum Explained {
     Several(Several),
 }
 
-/// What belongs to an article, or cannot be read.
+/// Records that belong to an article, or rows that cannot be read.
 #[derive(Serialize)]
 pub struct Several {
     pub entity: String,
-    /// As it was asked for.
+    /// The key as the user gave it.
     pub of: String,
-    /// How many records there are.
+    /// Total number of records.
     pub found: usize,
     pub rejected: Vec<Line>,
     pub stories: Vec<Story>,
@@ -110,14 +110,14 @@ pub struct View {
     pub system: String,
     pub id: String,
     pub version: Option<String>,
-    /// When it was seen to be gone.
+    /// When the object was first missing.
     pub gone_at: Option<chrono::DateTime<chrono::Utc>>,
     pub fields: Map<String, Value>,
-    /// As we sent it, where the system stores something else.
+    /// The values that we sent, if the system stores something else.
     pub sent: Map<String, Value>,
-    /// Whether its amounts come to its total, where its entity has to prove that.
+    /// Whether its amounts add up to its total, if its entity needs such a proof.
     pub proof: Option<Proved>,
-    /// What looks wrong about its values, though they were taken.
+    /// What looks wrong in its values, although they were accepted.
     pub doubts: Vec<String>,
 }
 
@@ -129,7 +129,7 @@ pub struct JobStory {
 }
 
 impl Story {
-    /// A value as it stands in the tables; of a single field it is shown whole.
+    /// A value as the tables show it. If only one field is shown, its value is not shortened.
     fn cell(&self, value: &Value) -> String {
         match (&self.field, value) {
             (Some(_), Value::String(text)) => text.clone(),
@@ -146,7 +146,7 @@ impl Story {
         format!("{field}: {} -> {}", side(0), side(1))
     }
 
-    /// Jobs that are shown: with a single field only those that are still open.
+    /// The jobs to show. If only one field is shown, these are the open ones.
     fn shown_jobs(&self) -> impl Iterator<Item = &JobStory> {
         let is_open = |job: &Job| !matches!(job.state, JobState::Done | JobState::Discarded);
         self.jobs.iter().filter(move |story| self.field.is_none() || is_open(&story.job))
@@ -228,7 +228,7 @@ fn job_state(job: &Job) -> String {
     }
 }
 
-/// One column per system, one line per field; `*` marks fields that differ.
+/// One column per system and one line per field; `*` marks fields that differ.
 fn side_by_side(story: &Story, spec: &EntitySpec) -> String {
     if story.systems.is_empty() {
         return "No system is known to have it, but something refers to it.".to_owned();

@@ -1,4 +1,4 @@
-//! `vaiven undo`: takes back what a run led to, where nobody has touched it since.
+//! `vaiven undo`: takes back the effects of a run, unless somebody has changed the objects since.
 
 use std::collections::BTreeSet;
 
@@ -18,9 +18,9 @@ use crate::{
     sync::{self, Undone},
 };
 
-/// Runs looked through for those that changed something.
+/// Number of runs that are searched for those that changed something.
 const RUNS: u32 = 500;
-/// Of which so many are listed.
+/// Maximum number of these that are listed.
 const LISTED: usize = 20;
 
 pub async fn undo(args: &UndoArgs, global: &Global, env: &Env) -> anyhow::Result<Ending> {
@@ -45,7 +45,7 @@ pub async fn undo(args: &UndoArgs, global: &Global, env: &Env) -> anyhow::Result
     Ok(if undone.left.is_empty() { Ending::Fine } else { Ending::Attention })
 }
 
-/// References by key, personal data hidden.
+/// Show references by key, and hide personal data.
 async fn show_values(
     undone: &mut Undone,
     entities: &Entities,

@@ -1,4 +1,4 @@
-//! `brakes` of a flow: what one run may do at a target before a person has a look.
+//! `brakes` of a flow: what one run may do at a target before a person must look at it.
 
 use indexmap::IndexMap;
 use rust_decimal::Decimal;
@@ -73,7 +73,7 @@ pub enum PriceChange {
     Off(bool),
 }
 
-/// The brakes of a flow; all that is wrong at once. `place` tells where a value stands.
+/// Read the brakes of a flow, and report everything that is wrong at once. `place` gives the place of a value.
 pub fn brakes(node: &Spanned<Node>, place: &dyn Fn(&Spanned<Node>) -> Place) -> Result<Brakes, LoadError> {
     const HELP: &str = "for example { delete = \"5%\", zero_price = 0, zero_stock = false }";
     let members = match node.get_ref() {

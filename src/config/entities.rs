@@ -1,4 +1,4 @@
-//! `[entities.x]`: kinds of business objects besides those that ship.
+//! `[entities.x]`: kinds of business objects in addition to those that ship with the program.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;

@@ -1,4 +1,4 @@
-//! Credentials that cross a network for everybody to read.
+//! Warns of credentials that cross a network readable for everybody.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::{
     load::Problem,
 };
 
-/// The warning that a system's credentials are sent to another machine over plain http, if they are.
+/// If a system's credentials are sent to another machine over plain http: the warning about it.
 pub fn credentials(name: &str, section: &SystemSection, settings: &Settings, layers: &Layers) -> Option<Problem> {
     let is_secret = settings.iter().any(|(_, value)| matches!(value, SettingValue::Secret(_)));
     let (setting, host) = settings.plains().find_map(|(setting, value)| {

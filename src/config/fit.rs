@@ -1,4 +1,4 @@
-//! Whether the systems can do what the flows ask of them.
+//! Checks whether the systems can do what the flows ask of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,10 +17,10 @@ use crate::{
     sync::{DeletePolicy, Flow, Routes},
 };
 
-/// Opened systems, with the names of their adapters.
+/// The opened systems, each with the name of its adapter.
 pub type Opened = BTreeMap<String, (String, Arc<dyn System>)>;
 
-/// A flow against the facts of its systems.
+/// Check a flow against the capabilities of its systems.
 pub fn flow(
     flow: &Flow,
     section: &FlowSection,
@@ -53,7 +53,8 @@ pub fn flow(
     LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| ())
 }
 
-/// Nothing for a system that is not there or could not be opened, which was reported already.
+/// The capabilities of a system. Return `None` if it does not exist or could not be opened, because that was
+/// reported already.
 fn capabilities<'a>(
     system: &str,
     entity: &str,
@@ -115,7 +116,8 @@ fn target(
     Ok(())
 }
 
-/// Mappings that keep what others have put into a target's lists, against whether the target can be looked at.
+/// If mappings keep items that others have put into a target's lists: check that the target can be read before a
+/// write.
 pub fn looks(
     flows: &[Flow],
     sections: &indexmap::IndexMap<Spanned<String>, FlowSection>,
@@ -143,7 +145,7 @@ pub fn looks(
     LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| ())
 }
 
-/// What flows say of stock, against what the mappings read and where orders go.
+/// Check what flows say of stock against what the mappings read and where orders go.
 pub fn stock(
     flows: &[Flow],
     sections: &indexmap::IndexMap<Spanned<String>, FlowSection>,
@@ -183,7 +185,8 @@ pub fn stock(
     LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| ())
 }
 
-/// What sources say of which object it is, and targets have no place for: such objects will wait.
+/// Warn of fields that identify an object, are filled by sources and have no place at a target: such objects will
+/// wait.
 pub fn qualified(
     flows: &[Flow],
     sections: &indexmap::IndexMap<Spanned<String>, FlowSection>,
@@ -213,9 +216,9 @@ pub fn qualified(
     cautions
 }
 
-/// Paths that say which object it is and have no place at a target, at any depth, with what becomes of such objects.
-/// `sent` has the fields at this level as the source maps them, or without a word of how, where it reads what they are
-/// in as a whole.
+/// Paths of identifying fields that have no place at a target, at any depth, with what becomes of such objects.
+/// `sent` holds the fields at this level with their outlines in the source's mapping. If the source reads the
+/// parent as a whole, there is no outline.
 fn unplaced(
     sent: &[(&String, Option<&FieldOutline>)],
     held: &Outline,
@@ -274,7 +277,8 @@ impl std::fmt::Display for LeftOut {
     }
 }
 
-/// What is left out on the way, by target and entity. A field that the target owns is not meant for it.
+/// The fields that are left out on the way, by target and entity. Fields that the target owns do not count: they
+/// are not meant for it.
 pub fn left_out(
     routes: &Routes,
     mappings: &BTreeMap<(String, String), Arc<dyn Translate>>,
@@ -298,7 +302,7 @@ pub fn left_out(
         .collect()
 }
 
-/// Each entity that a flow takes to a target, where the flow decides what it is there.
+/// Each entity that a flow takes to a target, unless the flow is limited to some of its fields.
 fn ways(flows: &[Flow]) -> impl Iterator<Item = (&Flow, &str, &str)> {
     flows.iter().flat_map(move |flow| {
         flow.entities.iter().flat_map(move |entity| {
@@ -308,7 +312,7 @@ fn ways(flows: &[Flow]) -> impl Iterator<Item = (&Flow, &str, &str)> {
     })
 }
 
-/// Guests can only be recognised by rules for customers.
+/// Guests can only be recognised by rules for customers: refuse flows that lack these.
 pub fn guests(
     flows: &[Flow],
     sections: &indexmap::IndexMap<Spanned<String>, FlowSection>,
@@ -323,7 +327,7 @@ pub fn guests(
     Err(LoadError::new(&place, problem).help("for example match = { customer = [\"vat\", \"email\"] }"))
 }
 
-/// Owners that go round in a circle: a value would be written over by each system in turn.
+/// Refuse owners that form a circle: each system in turn would overwrite the value.
 pub fn circle(
     flows: &[Flow],
     sections: &indexmap::IndexMap<Spanned<String>, FlowSection>,

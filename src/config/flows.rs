@@ -1,4 +1,4 @@
-//! `[flows.x]`: which entities go where, when, and who owns what.
+//! `[flows.x]`: which entities go where and when, and who owns what.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -170,7 +170,7 @@ enum OneOrEach<T> {
     Each(IndexMap<String, T>),
 }
 
-/// The value for all entities (`*`), or those by entity.
+/// The values by entity; `*` stands for all entities.
 pub fn each(node: &Spanned<Node>) -> Vec<(&str, &Spanned<Node>)> {
     match node.get_ref() {
         Node::Table(members) => members.iter().map(|(entity, value)| (entity.as_str(), value)).collect(),
@@ -185,14 +185,14 @@ pub fn choice<T: for<'de> Deserialize<'de>>(node: &Spanned<Node>, place: &Place)
     T::deserialize(deserializer).map_err(|error| LoadError::new(place, error.to_string().replace("variant", "value")))
 }
 
-/// A schedule of five fields (minute, hour, day of month, month, day of week), of six with seconds first, or a nickname
-/// such as `@daily`.
+/// A schedule of five fields (minute, hour, day of month, month, day of week), of six fields with seconds first, or
+/// a nickname such as `@daily`.
 pub fn schedule(text: &str, zone: chrono_tz::Tz, place: &Place) -> Result<Schedule, LoadError> {
     const HELP: &str = "minute hour day-of-month month day-of-week, for example \"*/5 * * * *\" or \"30 3 * * Mon\"";
     let fields: Vec<&str> = text.split_whitespace().collect();
     let full = match fields.as_slice() {
         [nickname] if nickname.starts_with('@') => text.to_owned(),
-        // The crate wants seconds first.
+        // The crate expects seconds first.
         [minute, hour, day, month, weekday] => {
             format!("0 {minute} {hour} {day} {month} {}", weekdays(weekday))
         }

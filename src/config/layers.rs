@@ -1,7 +1,7 @@
-//! The layers of a configuration: the file, over it the environment (`VAIVEN__SYSTEMS__ERP__URL`).
+//! The layers of a configuration: the file, overridden by the environment (`VAIVEN__SYSTEMS__ERP__URL`).
 //!
-//! The crate `config` reads the environment; the layers are put together on the parsed file, so that every value keeps its
-//! place for messages. Values of the environment have a place too: the variable's name.
+//! The crate `config` reads the environment. The layers are merged on the parsed file to keep the place of every
+//! value for messages. Values of the environment have a place too: the variable's name.
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
@@ -18,17 +18,17 @@ use crate::load::{LoadError, Place, SourceFile};
 /// Environment variables by name.
 pub type Variables = BTreeMap<String, String>;
 
-/// The text that places of a configuration point into, with secrets blotted out: the file, then one line per variable.
+/// The text that places of a configuration point into, with secrets masked: the file, then one line per variable.
 #[derive(Clone, Debug)]
 pub struct Layers {
     text: Arc<SourceFile>,
     file: Arc<SourceFile>,
-    /// Where each variable's line begins, with the variable as a file of its own.
+    /// The range of each variable's line, with the variable as a file of its own.
     variables: Vec<(Range<usize>, Arc<SourceFile>)>,
 }
 
 impl Layers {
-    /// Reads both layers into `T`.
+    /// Read both layers into `T`.
     pub fn read<T: DeserializeOwned>(
         source: &Arc<SourceFile>,
         environment: &Variables,
@@ -85,7 +85,8 @@ impl Layers {
     }
 }
 
-/// `invalid type: string "hush", expected a table` without what was found there: it may be a secret in the wrong place.
+/// Shorten `invalid type: string "hush", expected a table` to leave out the value that was found: it may be a
+/// secret in the wrong place.
 fn without_value(message: &str) -> String {
     let found = ["invalid type: ", "invalid value: "].into_iter().find_map(|start| {
         let (found, expected) = message.strip_prefix(start)?.rsplit_once(", expected ")?;
@@ -95,7 +96,7 @@ fn without_value(message: &str) -> String {
     found.unwrap_or_else(|| message.to_owned())
 }
 
-/// `systems.erp.url` to its text.
+/// Map `systems.erp.url` to its text.
 fn overlay(environment: &Variables) -> BTreeMap<String, String> {
     let layer = config::Environment::with_prefix("VAIVEN")
         .prefix_separator("__")
@@ -111,7 +112,8 @@ pub fn variable(path: &str) -> String {
 }
 
 fn put<'a>(table: &mut DeTable<'a>, path: &'a str, text: &'a str, span: &Range<usize>) -> Result<(), String> {
-    // Settings are fitted to what their adapter asks for; everything else has the type it would have in the file.
+    // Settings take the type that their adapter asks for; everything else has the type that it would have in the
+    // file.
     let is_setting = path.starts_with("systems.") && path.split('.').count() == 3;
     let value = match DeValue::parse(text) {
         Ok(value) if !is_setting || value.get_ref().is_array() || value.get_ref().is_table() => {
@@ -139,7 +141,7 @@ fn put<'a>(table: &mut DeTable<'a>, path: &'a str, text: &'a str, span: &Range<u
     Ok(())
 }
 
-/// A key as the file writes it: variables know neither case nor hyphens.
+/// A key as the file writes it: variable names know neither case nor hyphens.
 fn spelled(table: &DeTable<'_>, step: &str) -> Option<String> {
     let plain = |name: &str| name.to_lowercase().replace('-', "_");
     table.keys().map(|key| key.get_ref().to_string()).find(|key| plain(key) == plain(step))

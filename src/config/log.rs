@@ -1,4 +1,4 @@
-//! `[log]`: how the daemon tells what it does.
+//! `[log]`: how the daemon logs its work.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -31,22 +31,24 @@ pub enum LogFormat {
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
 impl LogSection {
+    /// Check the level.
+    ///
     /// # Errors
-    /// A level that is none, with its place.
+    /// If the level is unknown, with its place.
     pub(super) fn check(&self, layers: &Layers) -> Result<(), LoadError> {
         self.level.as_ref().map_or(Ok(()), |level| levels(level.get_ref(), &layers.place(&level.span())))
     }
 
-    /// The same for a level that comes from elsewhere: `whence` is the name it is told by.
+    /// Like `check`, for a level that comes from elsewhere: `whence` names its origin in the message.
     ///
     /// # Errors
-    /// A level that is none.
+    /// If the level is unknown.
     pub fn check_given(level: &str, whence: &str) -> Result<(), LoadError> {
         levels(level, &Place::start(&SourceFile::new(whence, "")))
     }
 }
 
-/// The filter itself takes any word for the name of a module of which everything is told.
+/// The filter itself accepts any word: as the name of a module of which everything is logged.
 fn levels(text: &str, place: &Place) -> Result<(), LoadError> {
     let directives = text.split(',').map(str::trim).filter(|directive| !directive.is_empty());
     let words = directives.map(|directive| directive.rsplit_once('=').map_or(directive, |(_, level)| level.trim()));

@@ -1,4 +1,4 @@
-//! The mappings of all systems and entities that flows name, each made for the fields that flows bring to it.
+//! Loads the mappings of all systems and entities that flows name, each for the fields that flows bring to it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,10 +22,10 @@ pub type Mappings = BTreeMap<(String, String), Arc<dyn Translate>>;
 /// Canonical fields that flows bring to a system, by system and entity.
 type Brought = BTreeMap<(String, String), BTreeSet<String>>;
 
-/// What mappings are loaded with.
+/// What is needed to load mappings.
 pub struct MappingLoader<'a> {
     pub flows: &'a [Flow],
-    /// The flows as they are written.
+    /// The flows as written.
     pub sections: &'a IndexMap<Spanned<String>, FlowSection>,
     pub layers: &'a Layers,
     pub systems: &'a [Ready<'a>],
@@ -34,10 +34,11 @@ pub struct MappingLoader<'a> {
 }
 
 impl MappingLoader<'_> {
-    /// One mapping for each system and entity of a flow, as far as there are no problems.
+    /// Load one mapping for each system and entity of a flow, unless there are problems.
     pub fn load(&self, problems: &mut Vec<LoadError>) -> Mappings {
         let all = self.mappings(&Brought::new(), problems);
-        // What is brought to a system follows from what the others' mappings read, which does not depend on that.
+        // First load all mappings for all fields: what is brought to a system follows from what the mappings of the
+        // other systems read, and that does not depend on what is brought.
         if problems.is_empty() { self.mappings(&self.brought(&all), problems) } else { all }
     }
 
@@ -49,7 +50,7 @@ impl MappingLoader<'_> {
             for entity in &section.entities {
                 for system in std::iter::once(&flow.from).chain(&flow.to) {
                     let Some(system) = self.systems.iter().find(|one| one.name == system) else { continue };
-                    // What the adapter does not know was reported as such.
+                    // If the adapter does not know the entity, that was reported already.
                     let is_known = system.manifest.entities.contains(entity.get_ref());
                     if !is_known || !tried.insert((system.name, entity.get_ref().as_str())) {
                         continue;
@@ -102,7 +103,7 @@ impl MappingLoader<'_> {
             );
             return Err(error.help(format!("write mappings/{adapter}/{entity}.toml (there are: {})", known.join(", "))));
         };
-        // An entity that is not declared was reported with its flow.
+        // If an entity is not declared, that was reported with its flow.
         let spec = self
             .entities
             .get(entity)

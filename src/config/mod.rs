@@ -1,4 +1,5 @@
-//! The configuration: one TOML file, over it the environment; strict, with the place of everything that is wrong.
+//! The configuration: one TOML file, overridden by the environment. Strict: everything that is wrong is reported
+//! with its place.
 
 mod brakes;
 mod entities;
@@ -67,42 +68,42 @@ pub struct Sections {
     pub limits: LimitsSection,
 }
 
-/// A configuration that was read; nothing of it is opened yet.
+/// A configuration that was read. Nothing of it is opened yet.
 #[derive(Debug)]
 pub struct Config {
     pub sections: Sections,
-    /// Relative paths start here: the folder of the file.
+    /// The folder of the file: relative paths start here.
     pub folder: PathBuf,
     layers: Layers,
     environment: Variables,
-    /// Whether a secret that cannot be had is something to warn of.
+    /// Whether an unavailable secret is only a warning.
     lenient: bool,
 }
 
 impl Config {
-    /// Reads the file at `path`, over it the variables `VAIVEN__...` of `environment`.
+    /// Read the file at `path`, overridden by the variables `VAIVEN__...` of `environment`.
     ///
     /// # Errors
-    /// Unknown keys, wrong types and missing values, with their place.
+    /// Unknown keys, wrong types and missing values, with their places.
     pub fn load(path: &Path, environment: Variables) -> Result<Self, LoadError> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Self::read(&SourceFile::read(path)?, folder, environment)
     }
 
-    /// As [`Config::load`], of a text that is already there.
+    /// Like [`Config::load`], for a text that is already in memory.
     pub fn read(source: &Arc<SourceFile>, folder: &Path, environment: Variables) -> Result<Self, LoadError> {
         let (sections, layers) = Layers::read::<Sections>(source, &environment)?;
         sections.log.check(&layers)?;
         Ok(Self { sections, folder: folder.to_owned(), layers, environment, lenient: false })
     }
 
-    /// Secrets that cannot be had are warned of, and something stands in for them: for looking at a configuration where its
-    /// secrets are not.
+    /// Only warn of secrets that are unavailable, and use placeholders for them: for checking a configuration on a
+    /// machine without its secrets.
     pub fn do_without_secrets(&mut self) {
         self.lenient = true;
     }
 
-    /// Address of the state store; SQLite files are relative to the configuration's folder.
+    /// Address of the state store. SQLite files are relative to the configuration's folder.
     pub fn store_url(&self) -> Result<SecretString, LoadError> {
         use secrecy::ExposeSecret as _;
         let url: SecretString = match &self.sections.store.url {
@@ -134,7 +135,7 @@ impl Config {
         })
     }
 
-    /// What a look without secrets has to say of the key that is not here.
+    /// The warning that the key is unavailable, for a check without secrets.
     pub(super) fn missing_store_key(&self) -> Option<Problem> {
         let node = self.sections.store.key.as_ref().filter(|_| self.lenient)?;
         let problem = SecretSource::of(node.get_ref())?.fetch(&self.folder, &self.environment).err()?;
@@ -142,14 +143,14 @@ impl Config {
         Some(Problem { place: self.layers.place(&node.span()), message, help: None })
     }
 
-    /// What seals refresh tokens in the state, if it was given.
+    /// The key that seals refresh tokens in the state, if one is given.
     pub fn store_key(&self) -> Result<Option<SecretString>, LoadError> {
         use secrecy::ExposeSecret as _;
         let Some(node) = &self.sections.store.key else { return Ok(None) };
         let wrong = |problem: String| LoadError::new(&self.layers.place(&node.span()), problem);
         let key: SecretString = match (node.get_ref(), SecretSource::of(node.get_ref())) {
             (_, Some(source)) => match source.fetch(&self.folder, &self.environment) {
-                // Where its secrets are not, nothing is sealed either.
+                // On a machine without the secrets nothing is sealed either.
                 Err(_) if self.lenient && source.may_be_elsewhere() => return Ok(Some(STAND_IN.into())),
                 fetched => fetched.map_err(wrong)?,
             },
@@ -168,7 +169,7 @@ impl Config {
     }
 }
 
-/// Stands in for a key in a look at a configuration where its secrets are not.
+/// Placeholder for the key when a configuration is checked on a machine without its secrets.
 const STAND_IN: &str = "a key of another machine that seals nothing here";
 
 #[cfg(test)]

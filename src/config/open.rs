@@ -1,4 +1,5 @@
-//! From the sections to what an engine is made of: systems opened, mappings read, flows routed, all proven to fit together.
+//! Turns the sections of a configuration into the parts of an engine: opens systems, reads mappings, routes flows,
+//! and proves that they all fit together.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,27 +24,28 @@ use crate::{
     sync::{Context, Flow, Limits, Routes, RoutesError, SHARED},
 };
 
-/// Everything a configuration names, opened. Nothing was sent to any system yet.
+/// Everything that a configuration names, opened. Nothing was sent to any system yet.
 pub struct OpenedConfig {
     pub systems: BTreeMap<String, Arc<dyn System>>,
-    /// By system: what distinguishes its adapter and settings from others (`adapter::compile::setup_fingerprint`).
+    /// By system: a fingerprint that tells its adapter and settings from others
+    /// (`adapter::compile::setup_fingerprint`).
     pub setup_fingerprints: BTreeMap<String, String>,
     pub mappings: Mappings,
     pub entities: Arc<Entities>,
     pub routes: Routes,
     pub limits: Limits,
-    /// What works, but should be otherwise.
+    /// What works, but should be changed.
     pub warnings: Vec<Problem>,
-    /// What `vaiven check` refuses, though a daemon that was told so goes on.
+    /// What `vaiven check` refuses, although a daemon can run with it.
     pub refusals: Vec<Problem>,
-    /// What `vaiven check` warns of: objects that will wait, should there be such.
+    /// What `vaiven check` warns of: kinds of objects that would wait if they occurred.
     pub cautions: Vec<Problem>,
-    /// What sources say and targets have no place for.
+    /// What sources fill and targets have no place for.
     pub left_out: Vec<LeftOut>,
 }
 
 impl OpenedConfig {
-    /// The context of an engine. `owner` holds the leases: unique per process.
+    /// The context of an engine. `owner` identifies the holder of the leases and must be unique per process.
     pub fn context(self, store: SharedStore, env: Env, owner: String) -> Context {
         Context {
             store,
@@ -60,7 +62,7 @@ impl OpenedConfig {
     }
 }
 
-/// A system with its adapter and settings, before a driver takes it over.
+/// A system with its adapter and settings, before a driver is made for it.
 pub struct Ready<'a> {
     pub name: &'a str,
     pub section: &'a SystemSection,
@@ -90,10 +92,10 @@ impl Config {
         Ok(LoadError::collect(specs)?.into_iter().fold(Entities::builtin(), Entities::with))
     }
 
-    /// The flows as they are written, without a look at systems, adapters and mappings.
+    /// The flows as written, without checking systems, adapters and mappings.
     ///
     /// # Errors
-    /// What is wrong in them alone, with its place.
+    /// What is wrong in the flows themselves, with its place.
     pub fn flows(&self) -> Result<Vec<Flow>, LoadError> {
         let entities = self.entities()?;
         let names = Names {
@@ -105,7 +107,7 @@ impl Config {
         LoadError::collect(flows.map(|(name, section)| names.flow(name.get_ref(), section)))
     }
 
-    /// Opens systems and mappings and proves that the flows fit them.
+    /// Open systems and mappings and prove that the flows fit them.
     ///
     /// # Errors
     /// Everything that is wrong, with its place.
@@ -238,7 +240,8 @@ impl Config {
         Ok(Ready { name: name.get_ref(), section, manifest, settings })
     }
 
-    /// A setting as written, its secret fetched. A secret that stands in the file itself works, with a warning.
+    /// A setting as written, with its secret fetched. A secret that stands in the file itself works, with a
+    /// warning.
     fn given(
         &self,
         setting: &Spanned<String>,
@@ -247,7 +250,7 @@ impl Config {
         warnings: &mut Vec<Problem>,
     ) -> Result<Given, LoadError> {
         let is_secret = kind == Some(SettingKind::Secret);
-        // The line of a secret is never shown: its key is.
+        // Never show the line of a secret; show its key.
         let place = self.layers.place(&if is_secret { setting.span() } else { node.span() });
         if kind != Some(SettingKind::Map)
             && let Some(source) = SecretSource::of(node.get_ref())

@@ -1,4 +1,5 @@
-//! Whose value counts: fields that two systems bring to one target, or that go both ways, need a word on it.
+//! Checks whose value counts: if two systems bring a field to one target, or a field goes both ways, its owner must
+//! be declared.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -12,10 +13,10 @@ use crate::{
     sync::Flow,
 };
 
-/// Most fields that a message names.
+/// Maximum number of fields that a message names.
 const NAMED: usize = 4;
 
-/// What flows say of each other's fields.
+/// What flows say about the owners of fields.
 pub struct Owners<'a> {
     pub flows: &'a [Flow],
     pub sections: &'a IndexMap<Spanned<String>, FlowSection>,
@@ -25,8 +26,8 @@ pub struct Owners<'a> {
 }
 
 impl Owners<'_> {
-    /// Fields of the same records that two systems bring to one target, of which nobody says whose counts. Records that each
-    /// system numbers by itself are not the same, nor are those that different filters let through.
+    /// Refuse fields of the same records that two systems bring to one target without a declared owner. Records
+    /// that each system numbers by itself are not the same records, nor are records that pass different filters.
     ///
     /// # Errors
     /// With the place of the second flow.
@@ -70,7 +71,7 @@ impl Owners<'_> {
         ))
     }
 
-    /// Fields that two flows of opposite direction both carry, of which nobody says who owns them.
+    /// Fields that two flows of opposite direction both carry without a declared owner.
     pub fn unclear(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (at, later) in self.flows.iter().enumerate() {
@@ -105,8 +106,8 @@ impl Owners<'_> {
         problems
     }
 
-    /// Numbers that two systems give by themselves and that may meet in one target, by what they begin with: its searches by
-    /// number find either.
+    /// Warn if numbers that two systems give by themselves may meet in one target, judged by their prefixes: a
+    /// search for a number there finds either object.
     pub fn meeting(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (at, later) in self.flows.iter().enumerate() {
@@ -129,11 +130,11 @@ impl Owners<'_> {
     fn begin_alike(&self, entity: &str, one: &Flow, other: &Flow) -> bool {
         let [one, other] = [one, other].map(|flow| self.prefix(flow, entity).to_lowercase());
         let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
-        // 11 behind "A" is 1 behind "A1".
+        // "A" + 11 and "A1" + 1 give the same number.
         long.strip_prefix(&short).is_some_and(|rest| rest.chars().all(|letter| letter.is_ascii_digit()))
     }
 
-    /// What the numbers of a flow's source begin with.
+    /// The prefix of the numbers of a flow's source.
     fn prefix(&self, flow: &Flow, entity: &str) -> &str {
         let prefix = self.mapping(&flow.from, entity).and_then(|mapping| mapping.prefix()?.value.as_deref());
         prefix.unwrap_or_default()
@@ -175,13 +176,14 @@ impl Owners<'_> {
         self.mappings.get(&(system.to_owned(), entity.to_owned()))
     }
 
-    /// What a flow's source reads of an entity and this target can write, but for the key and for what somebody owns by name.
+    /// What a flow's source reads of an entity and this target can write, without the key and the fields that have
+    /// a declared owner.
     fn brought(&self, flow: &Flow, entity: &str, target: &str) -> BTreeSet<String> {
         let (source, sink) = (self.mapping(&flow.from, entity), self.mapping(target, entity));
         let (Some(source), Some(sink)) = (source, sink) else { return BTreeSet::new() };
         let spec = self.entities.get(entity);
         let key = spec.map(|spec| spec.key.as_str());
-        // About a state, each flow says what its source may say of it.
+        // For a state, each flow declares which states its source may set.
         let has_say = self.flows.iter().any(|flow| flow.states.contains_key(entity));
         let is_said = |field: &str| has_say && spec.is_some_and(|spec| spec.holds_state(field));
         let only = flow.fields.get(entity);
@@ -200,7 +202,7 @@ impl Owners<'_> {
     }
 }
 
-/// Whether each flow has a filter of its own for an entity.
+/// Whether both flows filter an entity, each by a condition of its own.
 fn are_apart(one: &Flow, other: &Flow, entity: &str) -> bool {
     let filter = |flow: &Flow, name: &str| flow.filters.get(name).map(|filter| filter.text().to_owned());
     let of = |flow: &Flow| filter(flow, entity).or_else(|| filter(flow, "*"));

@@ -1,4 +1,4 @@
-//! `[paths]`: folders of adapters and mappings besides those that ship in the binary.
+//! `[paths]`: folders of adapters and mappings in addition to those that ship in the binary.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub struct PathsSection {
     pub mappings: Option<Vec<PathBuf>>,
 }
 
-/// The folders named, or those called `name` beside the configuration and beside its folder.
+/// The named folders, or else those called `name` next to the configuration and next to its folder.
 pub fn folders(named: Option<&[PathBuf]>, name: &str, folder: &Path) -> Vec<PathBuf> {
     match named {
         Some(named) => named.iter().map(|path| folder.join(path)).collect(),

@@ -1,7 +1,7 @@
-//! Blots out what may be a secret of a configuration's text before any of it can be shown in a message.
+//! Masks what may be a secret in a configuration's text before any of it can be shown in a message.
 //!
-//! What is shown is what is known to be harmless: an unknown key may be a mistyped `password`, and a message about one line
-//! shows the lines around it.
+//! Only what is known to be harmless is shown: an unknown key may be a mistyped `password`, and a message about one
+//! line shows the lines around it.
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -21,12 +21,12 @@ use super::{
 };
 use crate::adapter::is_telltale;
 
-/// The text with whatever may be a secret replaced by as many `*`. Bytes keep their positions.
+/// Replace whatever may be a secret by the same number of `*`. Bytes keep their positions.
 pub fn text(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
     let hidden = match DeTable::parse(text) {
         Ok(table) => Walk::new(text).table(table.get_ref(), &mut Vec::new()),
-        // Nobody knows what belongs where.
+        // Without a parsed structure it is unknown what belongs where.
         Err(_) => broken(text),
     };
     for range in hidden {
@@ -40,14 +40,14 @@ pub fn text(text: &str) -> String {
 /// How much of a value is shown.
 enum Shown {
     All,
-    /// All of an address but its password and its parameters; nothing of anything else.
+    /// An address without its password and its parameters. Other values are hidden.
     Address,
     Nothing,
 }
 
 struct Walk<'a> {
     text: &'a str,
-    /// Sections without secrets, with the keys that they have.
+    /// Sections without secrets, with their depth and their keys.
     open: Vec<(&'static str, usize, BTreeSet<String>)>,
 }
 
@@ -57,7 +57,7 @@ impl<'a> Walk<'a> {
             ("paths", 1, keys::<PathsSection>()),
             ("log", 1, keys::<LogSection>()),
             ("limits", 1, keys::<LimitsSection>()),
-            // Below their names.
+            // The keys are below the names of the flows.
             ("flows", 2, keys::<FlowSection>()),
             ("entities", 2, keys::<EntitySection>()),
         ];
@@ -98,14 +98,14 @@ impl<'a> Walk<'a> {
         let steps: Vec<&str> = path.iter().map(String::as_str).collect();
         match steps.as_slice() {
             ["systems", _, "adapter"] => Shown::All,
-            // What stands below their heads by mistake may be a setting of the system.
+            // A key that was put below this table by mistake may be a setting of the system.
             ["systems", _, "limits", key, ..] if keys::<SystemLimitsSection>().contains(*key) => Shown::All,
             ["systems", _, "lookups", table, key, ..] if !is_telltale(table) && !is_telltale(key) => Shown::All,
             ["systems", _, "limits" | "lookups", ..] => Shown::Nothing,
             ["systems", _, _] | ["store", "url"] => Shown::Address,
             ["systems", _, _, source] | ["store", _, source] => match (*source, leaf) {
                 ("file" | "credential", _) => Shown::All,
-                // A value in the place of the variable's name.
+                // Somebody may have put a value in the place of the variable's name.
                 ("env", DeValue::String(name)) if is_name_of_variable(name) => Shown::All,
                 _ => Shown::Nothing,
             },
@@ -134,7 +134,7 @@ fn keys<T: JsonSchema>() -> BTreeSet<String> {
     properties.into_iter().flat_map(|properties| properties.keys().cloned()).collect()
 }
 
-/// Password and parameters of an address; nothing of what is none.
+/// Ranges of an address's password and parameters. Return `None` if `value` is not an address.
 fn secret_of_address(value: &str) -> Option<Vec<Range<usize>>> {
     let login = value.find("://")? + 3;
     let parameters = value.find('?').map_or(value.len(), |mark| mark + 1);
@@ -145,7 +145,7 @@ fn secret_of_address(value: &str) -> Option<Vec<Range<usize>>> {
     Some(password.into_iter().chain(std::iter::once(parameters..value.len())).collect())
 }
 
-/// Everything behind a key, and every line without one, of a text that is no TOML.
+/// For a text that is not TOML: everything after a key, and every line without a key.
 fn broken(text: &str) -> Vec<Range<usize>> {
     let mut hidden = Vec::new();
     let mut start = 0;

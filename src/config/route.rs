@@ -1,4 +1,4 @@
-//! From `[flows.x]` to what the engine routes by, with every name checked.
+//! Turns `[flows.x]` into what the engine routes by, and checks every name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::{
     sync::{Brakes, ConflictPolicy, Flow, Guests, MatchRule, SHARED, Schedule, StockRule, field_of},
 };
 
-/// Everything a flow's names are looked up in.
+/// Where a flow's names are looked up.
 pub struct Names<'a> {
     pub layers: &'a Layers,
     pub entities: &'a Entities,
@@ -24,7 +24,7 @@ pub struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// One flow; all its problems at once.
+    /// Route one flow, and report all its problems at once.
     pub fn flow(&self, name: &str, section: &FlowSection) -> Result<Flow, LoadError> {
         let mut problems: Vec<LoadError> = Vec::new();
         let mut flow = Flow {
@@ -69,7 +69,7 @@ impl Names<'_> {
         LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| flow)
     }
 
-    /// By entity: the states that the source may say.
+    /// By entity: the states that the source may set.
     fn states(&self, section: &FlowSection) -> Result<BTreeMap<String, BTreeSet<String>>, LoadError> {
         let lists = section.states.iter().map(|(entity, states)| {
             let place = self.place(entity);
@@ -89,7 +89,7 @@ impl Names<'_> {
         Ok(LoadError::collect(lists)?.into_iter().collect())
     }
 
-    /// What is said of stock; the flow has to carry it.
+    /// The rule for stock; the flow must carry stock.
     fn stock(&self, section: &FlowSection) -> Result<StockRule, LoadError> {
         let Some(stock) = &section.stock else { return Ok(StockRule::default()) };
         let spec = self.carried(section, "stock", &self.place(stock))?;
@@ -168,7 +168,7 @@ impl Names<'_> {
         Err(LoadError::unknown(&self.place(name), "system", name.get_ref(), self.systems.clone()))
     }
 
-    /// An entity of this flow.
+    /// Check that the flow carries this entity.
     fn carried<'s>(&'s self, section: &FlowSection, name: &str, place: &Place) -> Result<&'s EntitySpec, LoadError> {
         let carried = section.entities.iter().map(|entity| entity.get_ref().as_str());
         if !carried.clone().any(|entity| entity == name) {
@@ -197,7 +197,7 @@ impl Names<'_> {
             let Node::Text(text) = node.get_ref() else {
                 return Err(LoadError::new(&place, "`where` is a condition as text, or a table of them by entity"));
             };
-            // A condition for all entities may name what any of them has.
+            // A condition for all entities may name the fields of any of them.
             let specs = match entity {
                 "*" => section
                     .entities
@@ -316,7 +316,7 @@ impl Names<'_> {
         Ok(LoadError::collect(lists)?.into_iter().collect())
     }
 
-    /// `"match"`, or `{ match = true, one = "VARIOS" }`; the flow has to carry orders.
+    /// `"match"`, or `{ match = true, one = "VARIOS" }`; the flow must carry orders.
     fn guests(&self, section: &FlowSection) -> Result<Option<Guests>, LoadError> {
         const HELP: &str = "\"keep\", \"match\", \"create\", { one = \"KEY\" }, or { match = true, one = \"KEY\" }";
         let Some(node) = &section.guests else { return Ok(None) };

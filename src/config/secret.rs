@@ -1,4 +1,4 @@
-//! Where a secret comes from: `{ env = "X" }`, `{ file = "..." }` or `{ credential = "x" }`.
+//! The source of a secret: `{ env = "X" }`, `{ file = "..." }` or `{ credential = "x" }`.
 
 use std::path::{Path, PathBuf};
 
@@ -35,15 +35,16 @@ impl SecretSource {
         }
     }
 
-    /// Whether another machine may have it, as far as its name tells.
+    /// Whether another machine may have the secret. If `env` does not hold the name of a variable, no machine has
+    /// it.
     pub fn may_be_elsewhere(&self) -> bool {
         !matches!(self, Self::Env(name) if !is_name_of_variable(name))
     }
 
-    /// Fetches the value. The error says what is missing and what to do, never a value.
+    /// Fetch the value. The error says what is missing and what to do, and never shows a value.
     pub fn fetch(&self, folder: &Path, environment: &Variables) -> Result<SecretString, String> {
         match self {
-            // It may be the secret itself.
+            // The text may be the secret itself: do not show it.
             Self::Env(name) if !is_name_of_variable(name) => Err(
                 "what stands behind `env` is not the name of a variable; the secret itself belongs into that variable"
                     .to_owned(),

@@ -19,8 +19,8 @@ pub struct StoreSection {
     pub key: Option<Spanned<Node>>,
 }
 
-/// Fewest characters of `key`: it is no password that people remember.
+/// Minimum number of characters of `key`: it is not a password to remember.
 pub const KEY_LENGTH: usize = 32;
 
-/// Used when the configuration names none.
+/// The URL if the configuration names none.
 pub const DEFAULT_URL: &str = "sqlite://state/vaiven.db";

@@ -12,21 +12,21 @@ use serde::{
 use super::limits::SystemLimitsSection;
 use crate::load::{self, Node, Spanned};
 
-/// One table of a lookup: canonical value to the system's.
+/// One table of a lookup: canonical value to the system's value.
 pub type LookupSection = IndexMap<Spanned<String>, Spanned<Node>>;
 
-/// One endpoint: its adapter, and what that adapter asks for.
+/// One endpoint: its adapter, and the settings that this adapter asks for.
 #[derive(Clone, Debug)]
 pub struct SystemSection {
     pub adapter: Spanned<String>,
     /// Values of the adapter's settings.
     pub settings: IndexMap<Spanned<String>, Spanned<Node>>,
-    /// Adds to, and overrides, the lookups of the mappings.
+    /// Lookup lines that add to those of the mappings and override them.
     pub lookups: IndexMap<String, LookupSection>,
     pub limits: SystemLimitsSection,
 }
 
-// By hand, since `flatten` would lose the places of the settings.
+// Written by hand, because `flatten` would lose the places of the settings.
 impl<'de> Deserialize<'de> for SystemSection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(SectionVisitor)

@@ -1,5 +1,5 @@
-//! `demo --once --apart`: the script beside daemons of other processes, then waiting until they have made both sides equal.
-//! Nothing here delivers, and nothing asks for a full pass: what they lose stays lost, and shows.
+//! `demo --once --apart`: runs the script while daemons of other processes work, then waits until they have made
+//! both sides equal. Nothing here delivers or asks for a full pass: what the daemons lose stays lost and shows.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use super::{
 };
 use crate::opened::Ending;
 
-/// Between two steps, so that daemons meet them one by one.
+/// Pause between two steps, so daemons meet them one by one.
 const REST: Duration = Duration::from_millis(250);
-/// Between two looks at both sides; each comes with a stock export: an order counts as in flight until the second one after it
-/// has arrived.
+/// Pause between two comparisons. Each comparison comes with a stock export, because an order counts as in flight
+/// until the second export after it has arrived.
 const LOOK_AGAIN: Duration = Duration::from_secs(4);
-/// How long the daemons may take for the rest: a retry within 3 minutes is waited for.
+/// Maximum number of comparisons. Their time is enough for a retry within 3 minutes.
 const LOOKS: u32 = 60;
 
-/// Lives so many steps, waits for the daemons, and compares.
+/// Run the script up to the given number of steps, wait for the daemons, and compare.
 ///
 /// # Errors
-/// When a system of the demo fails, or nobody brings what a step needs.
+/// If a system of the demo fails, or nobody delivers what a step needs.
 pub async fn run(
     mut stage: Stage,
     steps: u32,
@@ -53,14 +53,14 @@ pub async fn run(
         let report = match evaluate(&mut stage, begun).await {
             Ok(report) => report,
             Err(error) if look == LOOKS => return Err(error),
-            // The database may be the one that is away at the moment.
+            // The database may be the part that is down at the moment.
             Err(error) => {
                 teller.say(&format!("The two sides could not be compared: {error:#}"));
                 fine = false;
                 continue;
             }
         };
-        // Once is not enough: what is equal by chance has still something under way.
+        // Once is not enough: if the sides are equal by chance, something may still be under way.
         if look == LOOKS || report.fine && fine {
             return conclude(&report, teller);
         }

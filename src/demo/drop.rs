@@ -1,5 +1,6 @@
-//! What the ERP puts into its export folder: the price lists as its program writes them (Windows-1252, `;`, decimal comma)
-//! and the stock of all warehouses as XML. A file appears under its name only when it is complete.
+//! The files that the ERP puts into its export folder: the price lists as its program writes them (Windows-1252,
+//! `;`, decimal comma) and the stock of all warehouses as XML. A file appears under its name only when it is
+//! complete.
 
 use std::{fmt::Write as _, fs, io, path::Path};
 
@@ -8,10 +9,10 @@ use sqlx::{Row, SqliteConnection};
 /// Header of the price file.
 const COLUMNS: &str = "tarifa;referencia;descripcion;precio;desde2;precio2;desde3;precio3;moneda;iva_incluido";
 
-/// The two price lists, one row per list and format with up to two quantity breaks.
+/// The two price lists: one row per list and format, with up to two quantity breaks.
 ///
 /// # Errors
-/// Those of the database.
+/// If the database fails.
 pub async fn prices(erp: &mut SqliteConnection) -> sqlx::Result<Vec<u8>> {
     let rows = sqlx::query(
         "SELECT t.codigo AS tarifa, f.referencia, a.nombre_es || coalesce(' (' || f.valor1 || ')', '') AS descripcion, \
@@ -48,10 +49,10 @@ pub async fn prices(erp: &mut SqliteConnection) -> sqlx::Result<Vec<u8>> {
     Ok(encoding_rs::WINDOWS_1252.encode(&text).0.into_owned())
 }
 
-/// Stock per format and warehouse: what lies on the shelves, and of that what is sold and not taken off them yet.
+/// Stock per format and warehouse: the quantity on the shelves, and how much of it is sold but still there.
 ///
 /// # Errors
-/// Those of the database.
+/// If the database fails.
 pub async fn stock(erp: &mut SqliteConnection) -> sqlx::Result<Vec<u8>> {
     let rows = sqlx::query(
         "SELECT f.referencia, e.almacen, e.cantidad, CASE WHEN e.almacen = 'CEN' THEN coalesce(v.vendido, 0) ELSE 0 END \
@@ -86,17 +87,17 @@ pub async fn stock(erp: &mut SqliteConnection) -> sqlx::Result<Vec<u8>> {
     Ok(text.into_bytes())
 }
 
-/// Puts a file into `folder` under its name in one go. What an earlier start put there under this name, wherever it has been
-/// moved to since, is not put there again.
+/// Put a file into `folder` under its name, in one step. If an earlier start has put a file of this name there, it
+/// is not put there again, wherever that file was moved since. Return whether the file was put there.
 ///
 /// # Errors
-/// Those of the file system.
+/// If the file system fails.
 pub fn put(folder: &Path, name: &str, content: &[u8]) -> io::Result<bool> {
     fs::create_dir_all(folder)?;
     if has(folder, name)? {
         return Ok(false);
     }
-    // Beside the folder, on the same file system: a half-written file is never seen in it.
+    // Write it next to the folder, on the same file system: a half-written file never appears in the folder.
     let draft = folder.with_extension("tmp");
     let mut file = fs::File::create(&draft)?;
     io::Write::write_all(&mut file, content)?;

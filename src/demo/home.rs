@@ -1,4 +1,4 @@
-//! The folder a demo lives in: its databases, the files it drops, and a configuration to look at.
+//! The folder of a demo: its databases, the files it drops, and a configuration to look at.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -10,15 +10,15 @@ use std::{
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 
-/// What `vaiven.toml` is made from.
+/// Template of `vaiven.toml`.
 const CONFIGURATION: &str = include_str!("../../config/demo.toml");
-/// How the daemon presents itself at the shop.
+/// The key with which the daemon logs in at the shop.
 pub const KEY: &str = "ck_demo";
 pub const SECRET: &str = "cs_demo";
 const STORE: &str = "url = \"sqlite://state/vaiven.db\"";
 const EXAMPLE_ADDRESS: &str = "http://127.0.0.1:8787";
 
-/// A demo's folder, held until dropped.
+/// A demo's folder. It is locked until this is dropped.
 #[derive(Debug)]
 pub struct Home {
     folder: PathBuf,
@@ -26,10 +26,10 @@ pub struct Home {
 }
 
 impl Home {
-    /// Opens the folder, and makes it if it does not exist.
+    /// Open the folder, and create it if it does not exist.
     ///
     /// # Errors
-    /// When it holds something else, another demo is at work in it, or it cannot be written.
+    /// If it holds something else, another demo uses it, or it cannot be written.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
         let lock = folder.join("demo.lock");
         let strange = folder.is_dir() && !lock.exists() && fs::read_dir(folder)?.next().is_some();
@@ -51,11 +51,11 @@ impl Home {
         self.folder.join(name)
     }
 
-    /// A free address for the shop, the one of the start before if it is still free, and the configuration with it and with
-    /// the state `store`, if another one than a file in the folder is wanted.
+    /// Choose a free address for the shop, the previous one if it is still free, and write the configuration with
+    /// it. `store` is the address of the state if it should not be a file in the folder.
     ///
     /// # Errors
-    /// When nothing can be listened on, or the configuration cannot be written.
+    /// If no address can be listened on, or the configuration cannot be written.
     pub async fn prepare(&self, store: Option<&str>) -> anyhow::Result<TcpListener> {
         let file = self.path("vaiven.toml");
         let before = fs::read_to_string(&file).ok().as_deref().and_then(port);
@@ -69,14 +69,14 @@ impl Home {
         };
         private(&self.path("state/shop.key"))?.write_all(KEY.as_bytes())?;
         private(&self.path("state/shop.secret"))?.write_all(SECRET.as_bytes())?;
-        // The first line names the schema by a path that only the source tree has.
+        // The first line names the schema by a path that exists only in the source tree.
         let written = CONFIGURATION.split_once('\n').map_or("", |(_, rest)| rest);
         let mut text = written.replace(EXAMPLE_ADDRESS, &format!("http://{}", listener.local_addr()?));
         if let Some(store) = store {
             text = text.replace(STORE, &format!("url = {}", toml::Value::from(store)));
         }
         let draft = self.path("vaiven.toml.tmp");
-        // The address of a state store may hold a password.
+        // The address of a state store may contain a password.
         let mut new = private(&draft)?;
         new.write_all(text.as_bytes())?;
         new.sync_all()?;
@@ -85,7 +85,7 @@ impl Home {
     }
 }
 
-/// An empty file for its owner alone, whoever could read it before.
+/// An empty file that only its owner can read, whoever could read it before.
 fn private(path: &Path) -> std::io::Result<File> {
     let mut options = File::options();
     options.write(true).create(true).truncate(true);
@@ -97,7 +97,7 @@ fn private(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Port of the shop in a configuration of ours.
+/// Port of the shop in a configuration that the demo wrote.
 fn port(text: &str) -> Option<u16> {
     let start = text.find("http://127.0.0.1:")? + "http://127.0.0.1:".len();
     let digits = text[start..].find(|letter: char| !letter.is_ascii_digit())?;

@@ -1,5 +1,5 @@
-//! A hardware shop in a folder: an ERP in a SQLite file, price and stock files it drops, a shop of its own, and a life of
-//! small changes on both sides, to watch the daemon at work without installing anything.
+//! A hardware shop in a folder, to watch the daemon at work without installing anything: an ERP in a SQLite file,
+//! price and stock files that it drops, a shop of its own, and a sequence of small changes on both sides.
 
 mod apart;
 mod compare;
@@ -47,10 +47,10 @@ pub struct Options {
     pub store: Option<String>,
 }
 
-/// Runs the demo until its script ends, or without `once` until `shutdown`.
+/// Run the demo until its script ends, or without `once` until `shutdown`.
 ///
 /// # Errors
-/// When the folder cannot be used, or a system of the demo fails.
+/// If the folder cannot be used, or a system of the demo fails.
 pub async fn run(
     options: &Options,
     env: &Env,

@@ -1,5 +1,5 @@
-//! `demo --once`: the script from where it stands to its end beside the running daemon, then passes of the engine until
-//! nothing moves any more, then the comparison.
+//! `demo --once`: runs the rest of the script while the daemon works, then passes of the engine until nothing
+//! changes any more, then the comparison.
 
 use anyhow::bail;
 use chrono::{DateTime, Utc};
@@ -8,15 +8,15 @@ use tokio_util::sync::CancellationToken;
 use super::{compare, erp, life::World, report::Report, stage::Stage, teller::Teller};
 use crate::{opened::Ending, store::RunKind};
 
-/// Full passes at the end; a change may travel to and fro, but not more often than this.
+/// Maximum number of full passes at the end. A change may travel back and forth, but not more often than this.
 const PASSES: u32 = 8;
-/// More runs than a demo ever makes.
+/// Larger than the number of runs that a demo ever makes.
 const ALL_RUNS: u32 = 1_000_000;
 
-/// Lives the script and compares.
+/// Run the script and compare.
 ///
 /// # Errors
-/// When a system of the demo fails.
+/// If a system of the demo fails.
 pub async fn run(
     mut stage: Stage,
     steps: u32,
@@ -31,7 +31,7 @@ pub async fn run(
     conclude(&report, teller)
 }
 
-/// Shows how it ended.
+/// Show the result.
 pub fn conclude(report: &Report, teller: &Teller) -> anyhow::Result<Ending> {
     teller.conclude(report)?;
     Ok(match (report.fine, report.comparison.is_equal() && report.unbalanced.is_empty()) {
@@ -41,7 +41,7 @@ pub fn conclude(report: &Report, teller: &Teller) -> anyhow::Result<Ending> {
     })
 }
 
-/// The script beside the daemon; false when stopped.
+/// Run the script while the daemon works. Return false if it was stopped.
 async fn live(stage: &mut Stage, steps: u32, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<bool> {
     let Stage { env, world, engine, store, .. } = stage;
     let day = shutdown.child_token();
@@ -60,7 +60,7 @@ async fn live(stage: &mut Stage, steps: u32, teller: &Teller, shutdown: &Cancell
     ended
 }
 
-/// Takes steps until so many are done, and rests after each.
+/// Do steps until this many are done, with a pause after each.
 pub async fn script(world: &mut World, steps: u32, rest: std::time::Duration, teller: &Teller) -> anyhow::Result<()> {
     loop {
         let step = world.next_step().await?;
@@ -74,8 +74,8 @@ pub async fn script(world: &mut World, steps: u32, rest: std::time::Duration, te
     }
 }
 
-/// Passes over everything until two of them find nothing to do; false when stopped. Each comes with a stock export: an order
-/// counts as in flight until the second one after it has arrived.
+/// Run full passes until two of them find nothing to do. Each comes with a stock export, because an order counts as
+/// in flight until the second export after it has arrived. Return false if it was stopped.
 async fn come_to_rest(stage: &mut Stage, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<bool> {
     let (mut before, mut quiet) = (None, 0);
     for pass in 1..=PASSES {
@@ -99,7 +99,7 @@ async fn come_to_rest(stage: &mut Stage, teller: &Teller, shutdown: &Cancellatio
         if quiet == 2 {
             return Ok(true);
         }
-        // Dead and parked jobs stay what they are: looking on would not help them.
+        // Dead and parked jobs stay as they are: more passes would not help them.
         if before == Some((changed, written, left)) && left > 0 {
             return Ok(true);
         }
@@ -109,7 +109,7 @@ async fn come_to_rest(stage: &mut Stage, teller: &Teller, shutdown: &Cancellatio
 }
 
 pub async fn evaluate(stage: &mut Stage, begun: DateTime<Utc>) -> anyhow::Result<Report> {
-    // Fresh connections of its own: the comparison sees what is on disk.
+    // Use new connections: the comparison must see what is on disk.
     let mut company = erp::open(&stage.home.path("erp.db"), false).await?;
     let mut shelves = erp::open(&stage.home.path("shop.db"), false).await?;
     let comparison = compare::compare(&mut company, &stage.home.path("drop"), &mut shelves).await?;

@@ -1,4 +1,4 @@
-//! `demo` without an end: the script, then everyday life, step by step, until somebody stops it.
+//! `demo` without an end: the script, then everyday events, step by step, until somebody stops it.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use tokio_util::sync::CancellationToken;
 use super::{stage::Stage, teller::Teller};
 use crate::opened::Ending;
 
-/// Time to look at what a step does.
+/// Time to look at the effect of a step.
 const PAUSE: Duration = Duration::from_secs(4);
 
-/// Lives until `shutdown`.
+/// Run until `shutdown`.
 ///
 /// # Errors
-/// When a system of the demo fails.
+/// If a system of the demo fails.
 pub async fn run(mut stage: Stage, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<Ending> {
     let Stage { env, world, engine, store, .. } = &mut stage;
     let day = shutdown.child_token();

@@ -5,26 +5,26 @@ use serde::Serialize;
 
 use super::compare::Comparison;
 
-/// How a scripted life ended.
+/// The result of a script.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     #[serde(flatten)]
     pub comparison: Comparison,
-    /// Runs of the daemon, over all starts.
+    /// Number of the daemon's runs, over all starts.
     pub runs: usize,
-    /// Runs whose balance does not close, in words.
+    /// Descriptions of runs whose balance does not close.
     pub unbalanced: Vec<String>,
-    /// Jobs left open, parked or dead, in words.
+    /// Descriptions of jobs that are left open, parked or dead.
     pub left: Vec<String>,
-    /// Rows the daemon could not read.
+    /// Number of rows that the daemon could not read.
     pub rejected: u64,
     pub seconds: i64,
-    /// Both sides are equal, nothing is left over and every balance closes.
+    /// Whether both sides are equal, nothing is left over and every balance closes.
     pub fine: bool,
 }
 
 impl Report {
-    /// Draws the conclusion from what was found.
+    /// Decide from the other fields whether all is fine.
     #[must_use]
     pub fn concluded(mut self) -> Self {
         self.fine =
@@ -32,7 +32,7 @@ impl Report {
         self
     }
 
-    /// Table, first differences and sentence.
+    /// The table, the first differences and the sentence.
     #[must_use]
     pub fn text(&self) -> String {
         let mut table = Table::new();

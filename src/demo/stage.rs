@@ -1,4 +1,4 @@
-//! Everything a demo consists of, set up and running: the ERP, the shop on its address, and the daemon's engine on the
+//! All parts of a demo, set up and running: the ERP, the shop at its address, and the daemon's engine with the
 //! configuration in the folder, as `vaiven run` would start it.
 
 use std::net::SocketAddr;
@@ -35,15 +35,15 @@ pub struct Stage {
     pub engine: Engine,
     pub store: SharedStore,
     _sole: Sole,
-    /// Answers until dropped.
+    /// The shop's server, which runs until this is dropped.
     _shop: AbortOnDropHandle<()>,
 }
 
 impl Stage {
-    /// Sets the demo up, or finds it as an earlier start left it.
+    /// Set the demo up, or continue with what an earlier start left.
     ///
     /// # Errors
-    /// When the folder cannot be used or something in it cannot be opened.
+    /// If the folder cannot be used, or something in it cannot be opened.
     pub async fn open(options: &Options, env: &Env, teller: &Teller) -> anyhow::Result<Self> {
         let home = Home::open(&options.dir)?;
         let is_new = !home.path("erp.db").exists();

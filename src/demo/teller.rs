@@ -1,4 +1,4 @@
-//! What the person in front of the demo sees while it runs: a bar on a terminal, plain lines otherwise.
+//! What the viewer of the demo sees while it runs: a bar on a terminal, otherwise plain lines.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use crate::{
     store::{Backlog, JobState, SharedStore},
 };
 
-/// How often plain lines tell of work under way.
+/// Interval between plain lines on work under way.
 const EVERY: Duration = Duration::from_secs(3);
 
-/// Who the demo is shown to.
+/// The audience of the demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// Takes the result as JSON from the standard output; everything else goes to the error stream.
+    /// A program that takes the result as JSON from standard output; everything else goes to standard error.
     Program,
-    /// Sits in front of a terminal, where a bar moves.
+    /// A person at a terminal, where a bar moves.
     Person,
-    /// Reads plain lines.
+    /// A reader of plain lines.
     Reader,
 }
 
-/// Tells.
+/// Shows the progress and the result of a demo.
 #[derive(Clone, Debug)]
 pub struct Teller {
     audience: Audience,
@@ -33,7 +33,7 @@ pub struct Teller {
 }
 
 impl Teller {
-    /// `steps` of the script, if there is an end to come to.
+    /// `steps` is the number of steps of the script, if the demo has an end.
     #[must_use]
     pub fn new(steps: Option<u32>, audience: Audience) -> Self {
         let bar = (audience == Audience::Person).then(|| {
@@ -47,7 +47,7 @@ impl Teller {
         Self { audience, bar }
     }
 
-    /// A line that stays.
+    /// Print a line that stays.
     pub fn say(&self, line: &str) {
         let line = printable::text(line);
         match &self.bar {
@@ -57,14 +57,14 @@ impl Teller {
         }
     }
 
-    /// Steps done so far.
+    /// Show the number of steps done so far.
     pub fn at(&self, step: u32) {
         if let Some(bar) = &self.bar {
             bar.set_position(step.into());
         }
     }
 
-    /// Shows the result, and takes the bar away.
+    /// Show the result and remove the bar.
     pub fn conclude(&self, report: &Report) -> anyhow::Result<()> {
         self.close();
         if self.audience == Audience::Program {
@@ -75,14 +75,14 @@ impl Teller {
         Ok(())
     }
 
-    /// Takes the bar away.
+    /// Remove the bar.
     pub fn close(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }
 
-    /// Tells of the daemon's open work until dropped.
+    /// Show the daemon's open work until this is dropped.
     pub async fn watch(&self, store: &SharedStore, env: &Env) -> std::convert::Infallible {
         let mut last = String::new();
         loop {
@@ -102,7 +102,7 @@ impl Teller {
     }
 }
 
-/// The open jobs in words: `to shop: 312 product, 40 price`.
+/// Describe the open jobs: `to shop: 312 product, 40 price`.
 fn open(backlog: &[Backlog]) -> String {
     let mut targets: Vec<(String, Vec<String>)> = Vec::new();
     for line in backlog.iter().filter(|line| matches!(line.state, JobState::Queued | JobState::Running)) {

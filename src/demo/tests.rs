@@ -1,5 +1,5 @@
-//! The demo's own promises: the company is what it should be, its deeds fit its database, its adapters can read it, and no
-//! step is done twice.
+//! The demo's own promises: the company is as intended, its deeds fit its database, its adapters can read it, and
+//! no step is done twice.
 
 use std::{path::Path, sync::Arc};
 
@@ -119,7 +119,7 @@ async fn the_adapter_reads_the_whole_erp_and_later_only_what_changed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("erp.db");
     let (mut erp, _) = erp::prepare(&file, 1).await.unwrap();
-    // The company is older than the watermark's overlap.
+    // Make the data older than the watermark's overlap.
     for table in ["familia", "articulo", "cliente"] {
         let query = format!("UPDATE {table} SET modificado = '2026-01-02T03:04:05.678Z'");
         sqlx::raw_sql(sqlx::AssertSqlSafe(query)).execute(&mut erp).await.unwrap();

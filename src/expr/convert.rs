@@ -8,15 +8,15 @@ use serde_json::{Number, Value};
 
 use crate::model::decimal;
 
-/// A JSON number too long for exact arithmetic: it can be passed on, not reckoned with.
+/// A JSON number that is too long for exact arithmetic. It can be passed on, but not used in calculations.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LongNumber(pub Number);
 
-/// The value of a body's leaf that is to be left out.
+/// Value of a leaf of a body that is to be left out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Omit;
 
-/// What `path()` gives: segments of a path as they are meant, to be encoded where the path is used.
+/// Value of `path()`: the plain segments of a path, to be encoded where the path is used.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Segments(pub Vec<String>);
 
@@ -43,12 +43,12 @@ fn number_to_dynamic(number: &Number) -> Dynamic {
     }
 }
 
-/// A decimal as a JSON number of exactly its digits.
+/// A decimal as a JSON number with exactly its digits.
 pub(crate) fn number(value: Decimal) -> Value {
     Number::from_str(&value.to_string()).map_or(Value::Null, Value::Number)
 }
 
-/// The value as JSON; nothing for [`Omit`]. An error names the type that has no JSON form.
+/// The value as JSON. Return `None` for [`Omit`]. An error names the type that has no JSON form.
 pub(crate) fn from_dynamic(value: &Dynamic) -> Result<Option<Value>, String> {
     if value.is_unit() {
         return Ok(Some(Value::Null));
@@ -137,7 +137,7 @@ pub fn json_kind(value: &Value) -> &'static str {
     }
 }
 
-/// Canonical text of a text, number or boolean; nothing for the rest.
+/// Canonical text of a text, number or boolean. Return `None` for other values.
 pub fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

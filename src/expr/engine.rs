@@ -1,4 +1,4 @@
-//! The engine behind the expressions: bounded, and with no functions but ours.
+//! The engine that runs the expressions: with limits, and with our functions only.
 
 use std::{
     cell::Cell,
@@ -9,7 +9,7 @@ use rhai::{AST, Dynamic, Engine, EvalAltResult, OptimizationLevel, ParseErrorTyp
 
 use super::{Scope, convert::Omit, functions};
 
-/// Most steps one evaluation may take; some tenths of a second.
+/// Maximum number of steps of one evaluation; they take some tenths of a second.
 const MAX_STEPS: u64 = 1_000_000;
 
 thread_local! {
@@ -25,7 +25,7 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     engine.set_fail_on_invalid_map_property(true);
     engine.set_allow_looping(false);
     engine.set_allow_shadowing(false);
-    // The engine's own limit starts anew inside every closure call.
+    // The engine's own limit starts again in every closure call.
     engine.on_progress(|_| {
         STEPS.with(|steps| {
             steps.set(steps.get() + 1);
@@ -43,7 +43,7 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
 
 #[derive(Debug)]
 pub(super) struct Problem {
-    /// Bytes into the expression.
+    /// Offset in bytes into the expression.
     pub offset: usize,
     pub message: String,
 }
@@ -76,7 +76,7 @@ fn offset_of(script: &str, line: Option<usize>, column: Option<usize>) -> usize 
     start + rest.char_indices().nth(column - 1).map_or(rest.len(), |(at, _)| at)
 }
 
-/// Runs a compiled expression. The error says what went wrong without showing any value.
+/// Run a compiled expression. The error says what went wrong and never shows a value.
 pub(super) fn run(ast: &AST, variables: &[String], scope: &Scope<'_>) -> Result<Dynamic, String> {
     let mut engine_scope = rhai::Scope::with_capacity(variables.len() + 1);
     engine_scope.push_constant("omit", Dynamic::from(Omit));
@@ -123,7 +123,7 @@ fn message(error: &EvalAltResult) -> String {
     }
 }
 
-/// The engine's names of types in the words of the documentation.
+/// Translate the engine's names of types into the words of the documentation.
 fn readable(text: &str) -> String {
     [
         ("&str | ImmutableString | String", "text"),

@@ -1,7 +1,9 @@
-//! One expression language for adapters, mappings, filters and conditions: exact decimals, strict, without side effects.
+//! One expression language for adapters, mappings, filters and conditions: exact decimals, strict, without side
+//! effects.
 //!
-//! Compiled once at load, where unknown variables and functions are refused with their place. A plain path is looked up
-//! directly; the rest runs on an embedded engine that has no loops, assignments or functions of its own.
+//! Expressions are compiled once at load, where unknown variables and functions are refused with their place. A
+//! plain path is looked up directly; the rest runs on an embedded engine without loops, assignments or functions of
+//! its own.
 
 mod convert;
 mod engine;
@@ -23,14 +25,14 @@ pub use template::{Bit, Template};
 
 use crate::load::{LoadError, Place, suggestion};
 
-/// The name that settings stand under, apart from every other variable.
+/// The variable that holds the settings, apart from every other variable.
 pub const SETTINGS: &str = "settings";
 
-/// The variables an expression may name.
+/// The variables that an expression may name.
 #[derive(Clone, Debug)]
 pub struct KnownNames {
     names: Vec<Cow<'static, str>>,
-    /// Members of [`SETTINGS`]; by their bare name too, where nothing else can be meant by it.
+    /// Members of [`SETTINGS`]. If the name is not ambiguous, the bare name works too.
     settings: Vec<Cow<'static, str>>,
     any: bool,
 }
@@ -41,20 +43,21 @@ impl KnownNames {
         Self { names: names.into_iter().map(Into::into).collect(), settings: Vec::new(), any: false }
     }
 
-    /// Any variable: where the members of a row are variables. One that is missing is an error when it is asked for.
+    /// Any variable, for expressions whose variables are the members of a row. A missing one is an error when it is
+    /// used.
     #[must_use]
     pub fn any() -> Self {
         Self { names: Vec::new(), settings: Vec::new(), any: true }
     }
 
-    /// These variables too.
+    /// Add these variables.
     #[must_use]
     pub fn and<N: Into<Cow<'static, str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.names.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// These settings too.
+    /// Add these settings.
     #[must_use]
     pub fn settings<N: Into<Cow<'static, str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.settings.extend(names.into_iter().map(Into::into));
@@ -69,7 +72,8 @@ impl KnownNames {
         self.settings.iter().any(|setting| setting == name)
     }
 
-    /// Refuses what this variable could stand for twice. `member` is what is asked of it.
+    /// Refuse a name that is unknown or could mean two things. `members` are the members that the expression uses
+    /// of its variables.
     fn check(&self, name: &str, members: &[(String, Option<String>)], at: &Place) -> Result<(), LoadError> {
         if name == SETTINGS && !self.settings.is_empty() {
             let asked =
@@ -97,7 +101,7 @@ impl KnownNames {
     }
 }
 
-/// Why an expression has no value. Says the expression, its place and the cause, never the data.
+/// Why an expression has no value. Shows the expression, its place and the cause, never the data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: `{expression}`: {cause}")]
 pub struct ExprError {
@@ -105,7 +109,7 @@ pub struct ExprError {
     /// `file:line:column`
     pub place: String,
     pub cause: String,
-    /// Whether it is a value that cannot stand where the expression puts it: the record's fault, not the file's.
+    /// Whether the value cannot stand where the expression puts it: the fault is the record's, not the file's.
     pub of_value: bool,
 }
 
@@ -125,13 +129,14 @@ enum Form {
         variables: Vec<String>,
         members: Vec<(String, Option<String>)>,
         calls: Vec<String>,
-        /// Texts of the expression that shape a path: those with a `/` or `?` and more, the longest first.
+        /// Texts of the expression that shape a path: longer than one character and with a `/` or `?`; the longest
+        /// first.
         shapes: Vec<String>,
     },
 }
 
 impl Expr {
-    /// Compiles an expression that was written at `at`.
+    /// Compile an expression that was written at `at`.
     pub fn compile(text: &str, at: &Place, known: &KnownNames) -> Result<Self, LoadError> {
         let text = text.trim();
         let words = scan::words(text).map_err(|problem| {
@@ -168,7 +173,7 @@ impl Expr {
         Ok(Self { text: text.into(), place: at.clone(), form })
     }
 
-    /// Whether it is a plain path, which costs no more than the lookup.
+    /// Whether it is a plain path, which costs only a lookup.
     #[must_use]
     pub fn is_path(&self) -> bool {
         matches!(self.form, Form::Path(_))
@@ -194,7 +199,7 @@ impl Expr {
         }
     }
 
-    /// Members asked of a variable; nothing when the variable as a whole is.
+    /// The members used of a variable. Return `None` if the variable is used as a whole.
     #[must_use]
     pub fn members(&self, variable: &str) -> Option<BTreeSet<String>> {
         match &self.form {
@@ -215,12 +220,12 @@ impl Expr {
         matches!(&self.form, Form::Script { calls, .. } if calls.iter().any(|name| name == function))
     }
 
-    /// The expression's value; `omit` counts as `()`.
+    /// The expression's value. `omit` counts as `()`.
     pub fn eval(&self, scope: &Scope<'_>) -> Result<Value, ExprError> {
         self.eval_or_omit(scope).map(Option::unwrap_or_default)
     }
 
-    /// The expression's value, or nothing when it is `omit`.
+    /// The expression's value. Return `None` if it is `omit`.
     pub fn eval_or_omit(&self, scope: &Scope<'_>) -> Result<Option<Value>, ExprError> {
         match &self.form {
             Form::Path(path) => self.look_up(path, scope).map(|value| Some(value.clone())),
@@ -245,8 +250,8 @@ impl Expr {
         text_of(&value).ok_or_else(|| self.error(format!("gives {}, which has no text", json_kind(&value))))
     }
 
-    /// The value as pieces of an address. With `whole` the expression builds the address itself: the texts that stand in the
-    /// expression are then kept apart from the values it joins.
+    /// The value as pieces of an address. With `whole`, the expression builds the address itself: keep the texts
+    /// that are written in the expression apart from the values that it joins.
     pub fn eval_bits(&self, scope: &Scope<'_>, whole: bool) -> Result<Vec<Bit>, ExprError> {
         let Form::Script { ast, variables, shapes, .. } = &self.form else {
             return self.eval_text(scope).map(|text| vec![Bit::Value(text)]);
@@ -261,7 +266,7 @@ impl Expr {
         Ok(if whole { split_at(&text, shapes) } else { vec![Bit::Value(text)] })
     }
 
-    /// The value, borrowed where it is a plain path.
+    /// The value, borrowed if the expression is a plain path.
     pub fn eval_cow<'s>(&self, scope: &'s Scope<'_>) -> Result<Cow<'s, Value>, ExprError> {
         match &self.form {
             Form::Path(path) => self.look_up(path, scope).map(Cow::Borrowed),
@@ -269,7 +274,7 @@ impl Expr {
         }
     }
 
-    /// An error of this expression, for what the caller expected of its value.
+    /// An error of this expression, for a value that is not what the caller expected.
     pub fn error(&self, cause: impl Into<String>) -> ExprError {
         ExprError {
             expression: Arc::clone(&self.text),
@@ -286,7 +291,7 @@ impl Expr {
     }
 }
 
-/// A lone `/` shapes nothing: `split(id, "/")` has one too.
+/// A single `/` does not count as shaping a path: `split(id, "/")` has one too.
 fn shapes(mut texts: Vec<String>) -> Vec<String> {
     texts.retain(|text| text.len() > 1 && text.contains(['/', '?']));
     texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
@@ -294,7 +299,7 @@ fn shapes(mut texts: Vec<String>) -> Vec<String> {
     texts
 }
 
-/// Takes a text apart at the texts that its expression put in.
+/// Split a text at the literal texts of its expression.
 fn split_at(text: &str, shapes: &[String]) -> Vec<Bit> {
     let mut bits = Vec::new();
     let mut value = String::new();
@@ -302,7 +307,7 @@ fn split_at(text: &str, shapes: &[String]) -> Vec<Bit> {
     while let Some(next) = rest.chars().next() {
         match shapes.iter().find(|shape| rest.starts_with(shape.as_str())) {
             Some(shape) => {
-                // Between two texts of the expression there was a value, be it an empty one.
+                // Between two literal texts there was a value, even if it is empty.
                 if !value.is_empty() || !bits.is_empty() {
                     bits.push(Bit::Value(std::mem::take(&mut value)));
                 }
@@ -321,7 +326,7 @@ fn split_at(text: &str, shapes: &[String]) -> Vec<Bit> {
     bits
 }
 
-/// Words of the language that look like a path but are values.
+/// Exclude words of the language that look like a path but are values.
 fn is_variable(name: &str) -> bool {
     !matches!(name, "true" | "false" | "omit")
 }

@@ -1,4 +1,5 @@
-//! Plain paths: `sku`, `brand.name`, `lines[0].id`, `["Precio Venta"]`. Looked up directly, without the expression engine.
+//! Plain paths: `sku`, `brand.name`, `lines[0].id`, `["Precio Venta"]`. They are looked up directly, without the
+//! expression engine.
 
 use std::fmt;
 
@@ -17,7 +18,7 @@ pub struct Path {
     pub steps: Vec<Step>,
 }
 
-/// What a path met instead of a value.
+/// What was found in place of a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     #[error("missing member `{0}`")]
@@ -27,8 +28,8 @@ pub enum PathError {
 }
 
 impl Path {
-    /// Reads a path, or gives nothing when the text is not one. `wild` also takes member names that an expression could
-    /// not write: `@id`, `#text`, `tax-class`, `dc:title`.
+    /// Read a path. Return `None` if the text is not a path. `wild` also accepts member names that an expression
+    /// could not write: `@id`, `#text`, `tax-class`, `dc:title`.
     #[must_use]
     pub fn parse(text: &str, wild: bool) -> Option<Self> {
         let mut steps = Vec::new();
@@ -60,7 +61,7 @@ impl Path {
         walk(value, &self.steps, 0, self)
     }
 
-    /// The value below the first step, which names the variable `value` stands for.
+    /// The value below the first step. The first step names the variable that has `value`.
     pub(super) fn get_below<'v>(&self, value: &'v Value) -> Result<&'v Value, PathError> {
         walk(value, &self.steps[1..], 1, self)
     }
@@ -74,7 +75,8 @@ impl Path {
         }
     }
 
-    /// Puts a value at the path, making the objects on the way. Lists are not made: false when a step needs one.
+    /// Put a value at the path, and create missing objects on the way. Lists are not created: return false if a
+    /// step needs one.
     pub fn put(&self, target: &mut serde_json::Map<String, Value>, value: Value) -> bool {
         let Some((Step::Member(last), way)) = self.steps.split_last() else { return false };
         let mut at = target;

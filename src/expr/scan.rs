@@ -1,16 +1,16 @@
-//! Reads the words of an expression before it is compiled: which variables and functions it names. Also turns texts in
-//! single quotes into the engine's double-quoted ones.
+//! Reads the words of an expression before it is compiled: which variables and functions it names. It also turns
+//! texts in single quotes into the engine's double-quoted ones.
 
 use std::ops::Range;
 
-/// What an expression names, with the bytes it stands at.
+/// What an expression names, with positions in bytes.
 #[derive(Debug, Default)]
 pub(super) struct Words {
     /// The expression for the engine.
     pub script: String,
     pub variables: Vec<(String, Range<usize>)>,
     pub calls: Vec<(String, Range<usize>)>,
-    /// Every time a variable is named: with the member asked of it, if it is one.
+    /// Every use of a variable, with the member that is used if there is one.
     pub members: Vec<(String, Option<String>)>,
     /// Texts in quotes, as written.
     pub texts: Vec<String>,
@@ -24,19 +24,19 @@ pub(super) struct Problem {
 
 const KEYWORDS: [&str; 8] = ["true", "false", "if", "else", "switch", "in", "omit", "_"];
 
-/// Statements of the engine's language that have no place in an expression.
+/// Statements of the engine's language that are not allowed in an expression.
 const FORBIDDEN: [&str; 19] = [
     "let", "const", "fn", "while", "loop", "for", "do", "until", "return", "throw", "try", "catch", "import", "export",
     "eval", "break", "continue", "this", "private",
 ];
 
-/// Reads the words of an expression.
+/// Read the words of an expression.
 pub(super) fn words(text: &str) -> Result<Words, Problem> {
     let mut words = Words::default();
     let mut parameters: Vec<String> = Vec::new();
     let bytes = text.as_bytes();
     let mut at = 0;
-    // The last byte that is no blank, and whether it ends a value: a `|` after a value is no closure.
+    // The last byte that is not a blank, and whether it ends a value: a `|` after a value does not begin a closure.
     let mut previous = b' ';
     while at < bytes.len() {
         let byte = bytes[at];
@@ -126,7 +126,7 @@ pub(super) fn words(text: &str) -> Result<Words, Problem> {
     Ok(words)
 }
 
-/// The byte of the quote that ends the text beginning at `start`.
+/// Position of the quote that ends the text beginning at `start`.
 pub(super) fn quoted(text: &str, start: usize) -> Result<usize, Problem> {
     let bytes = text.as_bytes();
     let quote = bytes[start];
@@ -165,7 +165,7 @@ fn push_text(script: &mut String, inner: &str, quote: u8) {
     script.push('"');
 }
 
-/// Length of the number a text begins with; `1..2` is a range, `1.x` a member.
+/// Length of the number that begins a text. `1..2` is a range, `1.x` a member.
 fn number(text: &str) -> usize {
     let bytes = text.as_bytes();
     let digits =
@@ -177,7 +177,7 @@ fn number(text: &str) -> usize {
     whole
 }
 
-/// The member that `.name` or `.get("name")` asks for.
+/// The member that `.name` or `.get("name")` reads.
 fn member_of(after: &str) -> Option<String> {
     let after = after.strip_prefix('.')?;
     let name = &after[..after.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(after.len())];

@@ -1,4 +1,4 @@
-//! The variables an expression sees.
+//! The variables that an expression sees.
 
 use std::{borrow::Cow, sync::OnceLock};
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{SETTINGS, convert};
 
-/// Variables by name, over those of a parent. Values are borrowed; each is converted for the expression engine at most
-/// once, and only if an expression asks for it.
+/// Variables by name, with those of a parent below them. Values are borrowed. Each is converted for the expression
+/// engine at most once, and only if an expression uses it.
 #[derive(Debug, Default)]
 pub struct Scope<'a> {
     parent: Option<&'a Scope<'a>>,
@@ -28,27 +28,27 @@ impl<'a> Scope<'a> {
         Self::default()
     }
 
-    /// A scope that sees this one's variables below its own.
+    /// A new scope on top of this one.
     #[must_use]
     pub fn child(&'a self) -> Scope<'a> {
         Scope { parent: Some(self), entries: Vec::new() }
     }
 
-    /// Adds a variable; a later one of the same name hides an earlier one.
+    /// Add a variable. It hides an earlier one of the same name.
     #[must_use]
     pub fn with(mut self, name: impl Into<Cow<'a, str>>, value: &'a Value) -> Self {
         self.set(name, Cow::Borrowed(value));
         self
     }
 
-    /// Adds a variable whose value the scope keeps.
+    /// Add a variable whose value the scope keeps.
     #[must_use]
     pub fn with_owned(mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Value>) -> Self {
         self.set(name, Cow::Owned(value.into()));
         self
     }
 
-    /// Adds every member of an object as a variable of its own; of anything else nothing.
+    /// Add every member of an object as a variable of its own. Other values add nothing.
     #[must_use]
     pub fn with_members(mut self, object: &'a Value) -> Self {
         if let Value::Object(members) = object {
@@ -59,8 +59,8 @@ impl<'a> Scope<'a> {
         self
     }
 
-    /// What an expression on a row sees: the row's members, the row itself as `row`, of this scope the settings and `entity`. What a
-    /// row lacks is missing: no other variable steps in for it.
+    /// The scope of an expression on a row: the row's members, the row itself as `row`, and from this scope the
+    /// settings and `entity`. A member that the row lacks is missing: no other variable takes its place.
     #[must_use]
     pub fn on_row<'b>(&'b self, row: &'b Value) -> Scope<'b> {
         let mut scope = Scope::new();
@@ -86,7 +86,7 @@ impl<'a> Scope<'a> {
 
     pub(super) fn dynamic(&self, name: &str) -> Option<Dynamic> {
         self.entry(name).map(|entry| {
-            // Shared: a clone of it is a pointer, and nothing can change what it points to.
+            // Shared: cloning it copies a pointer, and nothing can change the value.
             entry
                 .converted
                 .get_or_init(|| {

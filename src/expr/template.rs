@@ -14,7 +14,7 @@ pub struct Template(Part);
 #[derive(Clone, Debug)]
 enum Part {
     Constant(Value),
-    /// A leaf that is one expression and keeps the type of its value.
+    /// A leaf that is exactly one expression and keeps the type of its value.
     Value(Expr),
     Text(Vec<Piece>),
     List(Vec<Part>),
@@ -28,12 +28,12 @@ enum Piece {
 }
 
 impl Template {
-    /// Compiles a free-form part of a file.
+    /// Compile a free-form part of a file.
     pub fn compile(node: &Spanned<Node>, file: &Arc<SourceFile>, known: &KnownNames) -> Result<Self, LoadError> {
         part(node, file, known).map(Self)
     }
 
-    /// Compiles a text that was written at `at`.
+    /// Compile a text that was written at `at`.
     pub fn text(text: &str, at: &Place, known: &KnownNames) -> Result<Self, LoadError> {
         leaf(text, at, known).map(Self)
     }
@@ -44,23 +44,25 @@ impl Template {
         Self(Part::Constant(value))
     }
 
-    /// Whether any of its expressions names this variable.
+    /// Whether any of its expressions uses this variable.
     #[must_use]
     pub fn names(&self, variable: &str) -> bool {
         self.0.names(variable)
     }
 
-    /// The value, or nothing when the template as a whole is `omit`. Members and items that are `omit` are left out.
+    /// The value. Return `None` if the template as a whole is `omit`. Members and items that are `omit` are left
+    /// out.
     pub fn render(&self, scope: &Scope<'_>) -> Result<Option<Value>, ExprError> {
         self.0.render(scope, None)
     }
 
-    /// As [`Template::render`], where every value of an expression has to pass `check`; what is written in the file does not.
+    /// Like [`Template::render`], but every value of an expression must pass `check`. What is written in the file
+    /// need not.
     pub fn render_checked(&self, scope: &Scope<'_>, check: Check) -> Result<Option<Value>, ExprError> {
         self.0.render(scope, Some(check))
     }
 
-    /// The pieces of a text, in their order.
+    /// The pieces of a text, in order.
     pub fn bits(&self, scope: &Scope<'_>) -> Result<Vec<Bit>, ExprError> {
         match &self.0 {
             Part::Constant(Value::String(text)) => Ok(vec![Bit::Literal(text.clone())]),
@@ -81,7 +83,7 @@ impl Template {
         }
     }
 
-    /// The value as text; `()`, lists and objects are errors.
+    /// The value as text. `()`, lists and objects are errors.
     pub fn render_text(&self, scope: &Scope<'_>) -> Result<String, ExprError> {
         match &self.0 {
             Part::Value(expr) => expr.eval_text(scope),
@@ -101,18 +103,19 @@ impl Template {
     }
 }
 
-/// A piece of an address or a file's name, with where it comes from: what a value brings never counts as the adapter's own.
+/// A piece of an address or of a file's name, with its origin: what a value contains never counts as written by the
+/// adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bit {
     /// Written in the file.
     Literal(String),
-    /// Of an expression.
+    /// The value of an expression.
     Value(String),
-    /// Segments that `path()` puts together.
+    /// Segments that `path()` joined.
     Segments(Vec<String>),
 }
 
-/// Whether a value may stand where it is put; the error says what is wrong with it and shows no data.
+/// Whether a value is allowed where it is put. The error says what is wrong with it and shows no data.
 pub type Check = fn(&Value) -> Result<(), &'static str>;
 
 impl Part {
@@ -171,7 +174,7 @@ impl Part {
         }))
     }
 
-    /// Parts without expressions become constants.
+    /// Turn parts without expressions into constants.
     fn folded(self) -> Self {
         match self {
             Self::List(items) if items.iter().all(|item| matches!(item, Self::Constant(_))) => Self::Constant(
@@ -253,7 +256,7 @@ fn pieces(text: &str, at: &Place, known: &KnownNames) -> Result<Vec<Piece>, Load
     Ok(pieces)
 }
 
-/// The byte of the `}` that ends the expression beginning at `from`.
+/// Position of the `}` that ends the expression beginning at `from`.
 fn closing_brace(text: &str, from: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut depth = 0_usize;

@@ -13,7 +13,7 @@ fn compile(text: &str, known: &KnownNames) -> Result<Expr, String> {
     Expr::compile(text, &place(text), known).map_err(|e| e.to_string())
 }
 
-/// Evaluates with the members of `row` as variables; errors give their cause alone.
+/// Evaluate with the members of `row` as variables. Errors give only their cause.
 fn eval_with(text: &str, row: &Value) -> Result<Value, String> {
     let expr = compile(text, &KnownNames::any())?;
     let scope = Scope::new().with_members(row).with("row", row);
@@ -24,7 +24,7 @@ fn eval(text: &str) -> Result<Value, String> {
     eval_with(text, &json!({}))
 }
 
-/// JSON numbers compare by their text here.
+/// JSON numbers are compared by their text here.
 fn num(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
@@ -211,7 +211,7 @@ fn what_grows_without_measure_is_stopped_before_it_does() {
     assert_eq!(eval("replace(\"abc\", \"\", \"-\")"), Ok(json!("-a-b-c-")));
 }
 
-/// In a quadratic time each of these would take minutes.
+/// If the time grew with the square of the length, each of these would take minutes.
 #[test]
 fn the_text_of_html_is_found_in_a_time_that_grows_with_its_length_alone() {
     let many = 500_000;

@@ -1,4 +1,4 @@
-//! Problems of a file, shown with their place.
+//! Problems of a file, shown with their places.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use miette::{Diagnostic, LabeledSpan, SourceCode};
 
 use super::{Place, SourceFile, suggest::suggestion};
 
-/// Problems of one file that are shown.
+/// Maximum number of problems of one file that are shown.
 const MAX_PROBLEMS: usize = 100;
 
 /// One thing that is wrong in a file.
@@ -29,7 +29,7 @@ impl LoadError {
         Self { problems: vec![Problem { place: place.clone(), message: message.into(), help: None }] }
     }
 
-    /// Says what to do about it (to the last problem).
+    /// Say what to do about it (to the last problem).
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         if let Some(problem) = self.problems.last_mut() {
@@ -38,7 +38,8 @@ impl LoadError {
         self
     }
 
-    /// A word that is not one of `known`, with the nearest of them: `unknown entity `prodct`, did you mean `product`?`.
+    /// The problem of a word that is not one of `known`, with the nearest of them: `unknown entity `prodct`, did
+    /// you mean `product`?`.
     pub fn unknown<'a>(
         place: &Place,
         what: &str,
@@ -52,12 +53,13 @@ impl LoadError {
         error
     }
 
-    /// Adds another file's or step's problems.
+    /// Add another file's or step's problems.
     pub fn absorb(&mut self, other: Self) {
         self.problems.extend(other.problems);
     }
 
-    /// No more of one file than a person reads: its first [`TOLD`] problems, and how many there are besides.
+    /// Keep no more of one file than a person reads: its first `MAX_PROBLEMS` problems, and the number of the
+    /// others.
     #[must_use]
     pub fn bounded(self) -> Self {
         let mut files: Vec<(Arc<str>, usize, Place)> = Vec::new();
@@ -84,7 +86,7 @@ impl LoadError {
         Self { problems }
     }
 
-    /// Runs every step and reports the problems of all that failed.
+    /// Run every step and report the problems of all that failed.
     pub fn collect<T>(results: impl IntoIterator<Item = Result<T, Self>>) -> Result<Vec<T>, Self> {
         let mut good = Vec::new();
         let mut bad: Option<Self> = None;
@@ -103,7 +105,7 @@ impl LoadError {
         let message = error.message().trim();
         for (start, what) in [("unknown field `", "key"), ("unknown variant `", "value")] {
             if let Some((word, rest)) = message.strip_prefix(start).and_then(|rest| rest.split_once('`')) {
-                // serde lists what it expected between back quotes.
+                // serde lists the words it expected in back quotes.
                 let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
                 return Self::unknown(&place.narrowed(word), what, word, known);
             }
@@ -114,7 +116,8 @@ impl LoadError {
 }
 
 impl Place {
-    /// The word itself when the place is the line or table that holds it, or the header of the table that does.
+    /// If the place is the line, the table that holds the word, or that table's header: narrow it to the word
+    /// itself.
     fn narrowed(self, word: &str) -> Self {
         let written = self.file.text.get(self.span.clone()).unwrap_or_default();
         let within = written.find(word).map(|at| self.span.start + at);
@@ -124,7 +127,7 @@ impl Place {
         }
     }
 
-    /// Where a key is given a value in the lines below this place.
+    /// Where a key gets its value in the lines below this place.
     fn key_below(&self, word: &str) -> Option<usize> {
         let mut at = self.span.start;
         for line in self.file.text.get(at..)?.split_inclusive('\n') {

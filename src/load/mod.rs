@@ -1,4 +1,5 @@
-//! Strict reading of TOML files: every problem names file, line, column and, where one is near, the word meant.
+//! Strict reading of TOML files: every problem names its file, line and column, and the nearest known word if there
+//! is one.
 
 mod error;
 mod node;
@@ -13,10 +14,10 @@ pub use node::Node;
 pub use suggest::{nearest, suggestion};
 pub use toml::Spanned;
 
-/// Name of a text that was typed.
+/// Name of a text that was typed on the command line.
 const TYPED: &str = "command line";
 
-/// A text that was read from a file (or is built in), under the name people know it by.
+/// A text that was read from a file (or is built in), with the name under which people know it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SourceFile {
     pub name: String,
@@ -29,19 +30,19 @@ impl SourceFile {
         Arc::new(Self { name: name.into(), text: text.into() })
     }
 
-    /// What was typed on the command line.
+    /// A text that was typed on the command line.
     #[must_use]
     pub fn typed(text: impl Into<String>) -> Arc<Self> {
         Self::new(TYPED, text)
     }
 
-    /// Whether it is what was typed, not a file.
+    /// Whether the text was typed and is not a file.
     #[must_use]
     pub fn is_typed(&self) -> bool {
         self.name == TYPED
     }
 
-    /// Reads a file; one that cannot be read or is not UTF-8 is a problem like any other.
+    /// Read a file. If it cannot be read or is not UTF-8, that is a problem like any other.
     pub fn read(path: &Path) -> Result<Arc<Self>, LoadError> {
         let name = path.display().to_string();
         match std::fs::read_to_string(path) {
@@ -53,7 +54,7 @@ impl SourceFile {
         }
     }
 
-    /// Line and column of a byte, both from 1, columns in characters.
+    /// Line and column of a byte, both from 1. Columns count characters.
     #[must_use]
     pub fn line_column(&self, offset: usize) -> (usize, usize) {
         let mut end = offset.min(self.text.len());
@@ -66,7 +67,7 @@ impl SourceFile {
     }
 }
 
-/// A stretch of a file that something was declared at.
+/// The part of a file in which something was declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     pub file: Arc<SourceFile>,
@@ -86,14 +87,14 @@ impl Place {
         Self::new(file, 0..0)
     }
 
-    /// Where a spanned value stands.
+    /// The place of a spanned value.
     #[must_use]
     pub fn of<T>(file: &Arc<SourceFile>, value: &Spanned<T>) -> Self {
         Self::new(file, value.span())
     }
 
-    /// The place `from..to` bytes into a text that was written at this place. Where the text in the file has escapes,
-    /// positions inside it are not its bytes: then it is this place itself.
+    /// The place `from..to` bytes into a text that was written at this place. If the text in the file has escapes,
+    /// positions in the text do not match the bytes of the file: return this place itself.
     #[must_use]
     pub fn inside(&self, text: &str, range: Range<usize>) -> Self {
         let written = self.file.text.get(self.span.clone()).unwrap_or_default();
@@ -115,9 +116,10 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// Reads a file into `T`. Unknown keys and variants, missing keys and wrong types are refused with their place.
+/// Read a file into `T`. Unknown keys and variants, missing keys and wrong types are refused with their place.
 ///
-/// Structs should derive `Deserialize` with `deny_unknown_fields`; `flatten` and `untagged` lose the places of what they hold.
+/// Structs should derive `Deserialize` with `deny_unknown_fields`. Do not use `flatten` and `untagged`: they lose
+/// the places of their contents.
 pub fn parse<T: DeserializeOwned>(file: &Arc<SourceFile>) -> Result<T, LoadError> {
     toml::Deserializer::parse(&file.text).and_then(T::deserialize).map_err(|error| LoadError::from_toml(file, &error))
 }

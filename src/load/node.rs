@@ -1,4 +1,4 @@
-//! Free-form parts of a file (bodies of requests, constants) with the place of every value in them.
+//! Free-form parts of a file (request bodies, constants) with the place of every value in them.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde::{
 use serde_json::Value;
 use toml::Spanned;
 
-/// A value of any shape. Binary floats are refused where they are read: decimals are written as text or `"${1.5}"`.
+/// A value of any shape. Binary floats are refused when they are read: write decimals as text or as `"${1.5}"`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Node {
     Text(String),
@@ -43,7 +43,7 @@ impl Node {
         }
     }
 
-    /// `text`, `table`...: for messages.
+    /// `text`, `table`...: the kind of value, for messages.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

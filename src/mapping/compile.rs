@@ -1,4 +1,4 @@
-//! From a mapping file to rules, with everything refused that could not work.
+//! Compiles a mapping file to rules, and refuses everything that could not work.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,11 +37,11 @@ pub(super) struct Compiler<'a> {
     pub spec: &'a EntitySpec,
     pub settings: &'a Map<String, Value>,
     pub lookups: BTreeMap<String, Arc<Lookup>>,
-    /// Canonical fields that flows bring to the system; all, where none brings it anything.
+    /// Canonical fields that flows bring to the system; all fields if no flow brings it anything.
     pub brought: &'a BTreeSet<String>,
 }
 
-/// The tables of values of a file, with what the configuration says over them.
+/// The tables of values of a file, overridden by those of the configuration.
 pub(super) fn lookups(written: &MappingFile, over: &Tables) -> BTreeMap<String, Arc<Lookup>> {
     let names: BTreeSet<&String> = written.lookups.keys().chain(over.keys()).collect();
     let compiled = names.into_iter().map(|name| {
@@ -103,7 +103,7 @@ impl Compiler<'_> {
 
     fn source(&self, table: &RuleTable, place: &Place) -> Result<Source, LoadError> {
         let Some(from) = &table.from else { return Ok(Source::Row) };
-        // A rule that is only a path has its place.
+        // If a rule is only a path, the path's place is the rule's place.
         let at = if from.span().is_empty() { place.clone() } else { self.place(from) };
         match from.get_ref() {
             From::Path(text) => self.path(text, &at).map(Source::Path),
@@ -231,7 +231,7 @@ impl RuleCompiler<'_> {
             && (constant.is_some()
                 || found && table.push_to.as_ref().is_none_or(|_| pull.is_some() || table.from.is_some()))
             && (pull.is_some() || !matches!(convert, Convert::Part(_)));
-        // What a `pull` makes of a value cannot be turned back unless `push` says how.
+        // A value that `pull` made cannot be turned back unless `push` says how.
         let writes =
             constant.is_none() && (aimed || bare) && (push.is_some() || pull.is_none() || table.push_to.is_some());
         if !reads && !writes {
@@ -406,7 +406,7 @@ impl RuleCompiler<'_> {
     }
 }
 
-/// A value in the form it is sent in.
+/// Convert a value to the form in which it is sent.
 pub(super) fn shaped(value: Value, form: Option<As>) -> Result<Value, &'static str> {
     use crate::model::decimal;
     let number = |value: &Value| text_of(value).and_then(|text| decimal::parse(text.trim()));

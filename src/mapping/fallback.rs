@@ -1,4 +1,5 @@
-//! Texts that are wanted in a language nobody has written them in: another language's stands in, by a rule.
+//! Fills in texts that nobody has written in the desired language: by a rule, another language's text takes their
+//! place.
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -6,11 +7,12 @@ use serde_json::{Map, Value};
 use super::rule::{Convert, Item, Rule};
 use crate::model::{FieldSpec, Kind};
 
-/// The language that most people read who do not read their own.
+/// The language that most readers understand if their own is missing.
 const COMMON: &str = "en";
 
-/// Fills in the one language that a system keeps of a text, at any depth: from a language of the same name (`es` and `es-MX`);
-/// where the text has to be there also from English, else from the first language in alphabetical order.
+/// Fill in the one language that a system keeps of a text, at any depth. Take it from a language of the same name
+/// (`es` and `es-MX`). If the text is required, fall back to English, then to the first language in alphabetical
+/// order.
 pub(super) fn fill(rules: &[Rule], specs: &IndexMap<String, FieldSpec>, desired: &mut Map<String, Value>) {
     for rule in rules.iter().filter(|rule| rule.writes) {
         let Some((value, spec)) = desired.get_mut(&rule.name).zip(specs.get(&rule.name)) else { continue };
@@ -31,7 +33,7 @@ pub(super) fn fill(rules: &[Rule], specs: &IndexMap<String, FieldSpec>, desired:
     }
 }
 
-/// The text that stands in for one that is missing.
+/// The text that replaces a missing one.
 fn instead(texts: &Map<String, Value>, language: &str, is_required: bool) -> Option<Value> {
     let is_written = |text: &Value| text.as_str().is_some_and(|text| !text.trim().is_empty());
     if texts.get(language).is_some_and(is_written) {
@@ -51,7 +53,7 @@ mod tests {
 
     use crate::mapping::{Externals, Translate, tests::load_with};
 
-    /// What a shop of one language is sent.
+    /// What is sent to a shop of one language.
     fn sent(language: &str, desired: serde_json::Value) -> serde_json::Value {
         let text = "key = 'sku'\n[fields]\nsku = 'sku'\nname = { from = 'name', localized = '${language}' }\n\
             description = { from = 'text', localized = '${language}' }\n";

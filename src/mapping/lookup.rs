@@ -23,8 +23,8 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    /// The table of the mapping with the configuration's lines over it. Where two canonical values have one value at the
-    /// system, the configuration's line is read back, else the first.
+    /// The table of the mapping, overridden by the lines of the configuration. If two canonical values have the
+    /// same value at the system, the configuration's line is read back, or else the first.
     pub(super) fn new(
         name: &str,
         own: impl IntoIterator<Item = (String, Value)>,
@@ -45,7 +45,7 @@ impl Lookup {
         lookup
     }
 
-    /// The canonical value of the system's.
+    /// The canonical value for the system's value.
     pub(super) fn canonical(&self, value: &Value) -> Result<Value, Failure> {
         let text = text_of(value).ok_or_else(|| {
             let message = format!("lookup {}: {} cannot be looked up", self.name, crate::expr::json_kind(value));
@@ -57,7 +57,7 @@ impl Lookup {
         })
     }
 
-    /// The system's value of a canonical one.
+    /// The system's value for a canonical value.
     pub(super) fn system(&self, value: &Value) -> Result<Value, Failure> {
         let text = text_of(value).unwrap_or_default();
         self.out.get(&text).cloned().ok_or_else(|| {
@@ -76,7 +76,7 @@ impl Lookup {
         self.out.iter().filter_map(|(canonical, value)| Some((canonical.clone(), text_of(value)?)))
     }
 
-    /// `line`: what makes the value known.
+    /// `line` is the line to add to make the value known.
     fn unmapped(&self, value: &str, which: &str, line: &str) -> Failure {
         let message = format!(
             "lookup {0} does not know {which} `{value}`; add the line `{line}` to [systems.SYSTEM.lookups.{0}]",
@@ -86,7 +86,7 @@ impl Lookup {
     }
 }
 
-/// A text as TOML has it, which takes a text of JSON.
+/// Quote a text for TOML, which accepts a JSON string.
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }

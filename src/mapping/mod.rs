@@ -1,4 +1,5 @@
-//! Turns a system's own shape into the canonical entity and back, by TOML: one line per field where both ways are alike.
+//! Turns a system's own shape into the canonical entity and back, as TOML says: one line per field if both ways are
+//! alike.
 
 mod compile;
 mod fallback;
@@ -32,7 +33,7 @@ use crate::{
 /// Canonical fields of one object, in the order of the entity's specification.
 pub type Fields = Map<String, Value>;
 
-/// Something another object is known by, found in a row of its system.
+/// What another object is known by, found in a row of its system.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RefBy {
     /// The system's own id.
@@ -41,7 +42,8 @@ pub enum RefBy {
     Key(String),
 }
 
-/// A reference in a pulled object. The engine replaces the value at `pointer` (a number that means nothing) by the record's.
+/// A reference in a pulled object. The engine replaces the value at `pointer` (a number without meaning) by the
+/// record's number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PulledRef {
     /// JSON pointer into [`Pulled::fields`].
@@ -50,8 +52,8 @@ pub struct PulledRef {
     pub by: RefBy,
 }
 
-/// A system's ids of an object's children: list name (`variants`) to item key (SKU) to id; no id where the system shows the
-/// item without one. A list that is not shown is not named.
+/// A system's ids of an object's children: list name (`variants`) to item key (SKU) to id. The id is absent if the
+/// system shows the item without one. A list that is not shown is not in the map.
 pub type Children = BTreeMap<String, BTreeMap<String, Option<String>>>;
 
 /// Ids of children at one target: (entity and list, key) to id.
@@ -64,7 +66,8 @@ pub struct Pulled {
     pub fields: Fields,
     pub refs: Vec<PulledRef>,
     pub child_ids: Children,
-    /// Fields of which what the system was sent waits there for somebody to finish it: what it shows of them says nothing.
+    /// Fields whose sent value still waits at the system for somebody to finish it. What the system shows of them
+    /// means nothing.
     pub pending: BTreeSet<String>,
 }
 
@@ -72,12 +75,12 @@ pub struct Pulled {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Glimpse {
     pub key: Option<String>,
-    /// Top fields that can be read; references are left out.
+    /// Top-level fields that can be read, without references.
     pub fields: Fields,
     pub unread: BTreeSet<String>,
 }
 
-/// What the engine must know before an object can be pushed.
+/// What the engine must look up before an object can be pushed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// (entity, record number)
@@ -95,77 +98,80 @@ pub struct Externals {
     pub records: BTreeMap<(String, i64), String>,
     /// Children that objects refer to.
     pub child_ids: ChildIds,
-    /// Children of which there are several: which is meant is not known.
+    /// Child keys that several objects have: which child is meant is not known.
     pub unclear: BTreeSet<(String, String)>,
-    /// Children of the object that is pushed: the same key means another one in every object.
+    /// Children of the object that is pushed. They are apart because the same key means another child in every
+    /// object.
     pub own: ChildIds,
-    /// The object as the target shows it right now, where [`Translate::looks`] asks for it.
+    /// The object as the target shows it right now, if [`Translate::looks`] asks for it.
     pub there: Option<Value>,
     /// (entity, record number) to the canonical key, for targets that refer by key.
     pub keys: BTreeMap<(String, i64), String>,
-    /// (entity, record number) to what people call it, for messages and causes.
+    /// (entity, record number) to the name that people use, for messages and causes.
     pub names: BTreeMap<(String, i64), String>,
 }
 
-/// What a system's own keys begin with, by its mapping's `key`.
+/// The prefix of the keys that a system gives, as its mapping's `key` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prefix {
-    /// Absent where they begin with nothing of their own.
+    /// Absent if the keys have no prefix of their own.
     pub value: Option<String>,
-    /// The setting that may give it.
+    /// The setting that may give the prefix.
     pub setting: Option<String>,
 }
 
 /// One entity's mapping at one system.
 pub trait Translate: Send + Sync {
-    /// Identity of this mapping and of everything it depends on (lookups, settings, entity specification).
+    /// Identity of this mapping and of everything that it depends on (lookups, settings, entity specification).
     fn version(&self) -> u64;
 
-    /// Row to canonical object.
+    /// Turn a row into a canonical object.
     ///
     /// # Errors
-    /// `Rejected` with the field for a value that does not fit; `Unmapped` with its cause for a value no lookup knows.
+    /// `Rejected` with the field if a value does not fit; `Unmapped` with its cause if no lookup knows a value.
     fn pull(&self, row: &Value) -> Result<Pulled, Failure>;
 
-    /// Parts (articles, by their keys) that a row belongs to or names in its lists, of a row that may be unreadable otherwise;
-    /// nothing where that is not known.
+    /// Keys of the parts (articles) that a row belongs to or names in its lists. The rest of the row may be
+    /// unreadable. Return `None` if the parts are not known.
     fn named(&self, row: &Value) -> Option<BTreeSet<String>> {
         let _ = row;
         None
     }
 
-    /// What is read of rows and none of these has: nothing else shows a mistyped name of something that may be missing.
+    /// Members that this mapping reads and none of these rows has. Nothing else reveals a mistyped name of an
+    /// optional member.
     fn unseen(&self, _rows: &[&Value]) -> Vec<Unseen> {
         Vec::new()
     }
 
-    /// What can be read of a row that [`pull`](Self::pull) refuses: its key, and each field alone.
+    /// What can be read of a row that [`pull`](Self::pull) refuses: its key, and each field by itself.
     fn glimpse(&self, row: &Value) -> Glimpse;
 
-    /// Canonical fields this mapping can write; others are left alone at the target.
+    /// Canonical fields that this mapping can write. Others stay untouched at the target.
     fn writes(&self) -> &BTreeSet<String>;
 
-    /// Canonical fields this mapping fills on a pull; others say nothing about the target.
+    /// Canonical fields that this mapping fills on a pull. For others, a pull says nothing about the target.
     fn reads(&self) -> &BTreeSet<String>;
 
-    /// Words of an object that was read which were kept though no lookup of this mapping knows them. States are not among them:
-    /// [`model::doubts`](crate::model::doubts) knows all that there are.
+    /// Words of a pulled object that were kept although no lookup of this mapping knows them. States are not among
+    /// them: [`model::doubts`](crate::model::doubts) knows all possible states.
     fn unknown(&self, _fields: &Fields) -> Vec<FieldError> {
         Vec::new()
     }
 
-    /// What an object says of which one it is, and the target has no place for: it must not be written there. `here` is what
-    /// the target is known to hold of it.
+    /// Values of `said` that identify the object and that the target has no place for. If there are any, the object
+    /// must not be written there. `here` is what the target is known to hold of it.
     fn misfits(&self, _said: &Fields, _source: Option<&Outline>, _here: Option<&Fields>) -> Vec<Misfit> {
         Vec::new()
     }
 
-    /// Where a field stands in this mapping, `mappings/web/order.toml:7:1`; a member is named by its path, `lines[2].sku`.
+    /// Where the mapping defines a field, such as `mappings/web/order.toml:7:1`. A member is named by its path,
+    /// `lines[2].sku`.
     fn place(&self, _field: &str) -> Option<String> {
         None
     }
 
-    /// What this mapping names, where that is known.
+    /// What this mapping names. Return `None` if it is not known.
     fn names(&self) -> Option<&Outline> {
         None
     }
@@ -175,42 +181,44 @@ pub trait Translate: Send + Sync {
         Outline::default()
     }
 
-    /// Brings desired values to the precision that the target keeps; where a text lacks its language, another one's
-    /// stands in.
+    /// Round desired values to the precision that the target keeps, and fill in texts that lack its language from
+    /// another language.
     fn round(&self, _desired: &mut Fields) {}
 
-    /// Whether a key that another system gave is written and shown again, so that a key seen here need not be the system's own.
+    /// Whether the system stores a key that another system gave and shows it again. If so, a key seen here may be
+    /// another system's.
     fn takes_key(&self) -> bool {
         true
     }
 
-    /// What the system's own keys begin with, as far as the mapping tells.
+    /// The prefix of the system's own keys, if the mapping reveals it.
     fn prefix(&self) -> Option<&Prefix> {
         None
     }
 
-    /// Whether the system shows a key otherwise than it was sent, as a slug does a code.
+    /// Whether the system shows a key in another spelling than it was sent, as a slug for a code.
     fn respells_key(&self) -> bool {
         false
     }
 
-    /// The key under which the system shows what was sent with `key`, where [`respells_key`](Self::respells_key) says so.
+    /// The key that the system shows for an object that was sent with `key`, if
+    /// [`respells_key`](Self::respells_key).
     fn respelt_key(&self, _key: &str) -> Option<String> {
         None
     }
 
-    /// Tables whose values this mapping writes: name to canonical value to the system's.
+    /// Tables whose values this mapping writes: name to canonical value to the system's value.
     fn written_values(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         BTreeMap::new()
     }
 
-    /// Fields of [`reads`](Self::reads) with what is filled of each.
+    /// Fields of [`reads`](Self::reads), each with the parts that are filled.
     fn read_shapes(&self) -> &BTreeMap<String, Shape>;
 
-    /// Fields of [`writes`](Self::writes) with what is sent of each.
+    /// Fields of [`writes`](Self::writes), each with the parts that are sent.
     fn written_shapes(&self) -> &BTreeMap<String, Shape>;
 
-    /// Lists of children (`product.variants`) that objects refer to here by the ids of their items.
+    /// Lists of children (`product.variants`) whose item ids are used here to refer to them.
     fn hangs_on(&self) -> &BTreeSet<String> {
         const NONE: &BTreeSet<String> = &BTreeSet::new();
         NONE
@@ -219,22 +227,24 @@ pub trait Translate: Send + Sync {
     /// What must be known of the target before `desired` can be pushed.
     fn needs(&self, desired: &Fields) -> Needs;
 
-    /// Whether it depends on what the target holds at the moment which values it can take.
+    /// Whether the values that the target accepts depend on what it holds at the moment.
     fn depends_on_target(&self) -> bool {
         false
     }
 
-    /// Whether a push of these fields (or of all) is made of what the target holds at that moment as well: its object has to
-    /// be read first.
+    /// Whether a push of these fields (or of all) also needs what the target holds at that moment. If so, read the
+    /// target's object first.
     fn looks(&self, _only: Option<&BTreeSet<String>>) -> bool {
         false
     }
 
-    /// Canonical object to the target's shape; with `only`, just what depends on those canonical fields.
+    /// Turn a canonical object into the target's shape. With `only`, give just what depends on those canonical
+    /// fields.
     ///
     /// # Errors
-    /// `Unmapped` with cause `missing:<entity>=<key>` for a reference the target does not have, or `lookup:<table>=<value>`;
-    /// `Rejected` with the field for a value the target's shape cannot hold.
+    /// `Unmapped` with cause `missing:<entity>=<key>` if the target does not have a reference, or
+    /// `lookup:<table>=<value>` if a lookup does not know a value; `Rejected` with the field if the target's shape
+    /// cannot hold a value.
     fn push(&self, desired: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure>;
 }
 

@@ -1,5 +1,5 @@
-//! What a mapping reads, writes and holds fixed, field by field: for proving that flows lose nothing on the way, and for
-//! refusing an object that its target would take for another one.
+//! What a mapping reads, writes and holds fixed, field by field. It serves to prove that flows lose nothing on the
+//! way, and to refuse an object that its target would take for another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,37 +24,38 @@ pub struct Outline(pub BTreeMap<String, FieldOutline>);
 #[derive(Clone, Debug, Default)]
 pub struct FieldOutline {
     pub reads: bool,
-    /// Written, or asked for by what is written for another field.
+    /// Written, or used by an expression that is written for another field.
     pub carried: bool,
-    /// The only value it can have there, in canonical form.
+    /// The only value that the field can have there, in canonical form.
     pub fixed: Option<Value>,
     pub qualifies: bool,
     /// Whether it qualifies and is mostly the same for all objects.
     pub alike: bool,
-    /// Its value, or each item of it, is one of a table.
+    /// Whether its value, or each of its items, comes from a table.
     pub looked_up: bool,
-    /// Where the mapping says so; absent where it does not speak of the field.
+    /// Where the mapping defines it; absent if the mapping does not mention the field.
     pub place: Option<Place>,
-    /// Members of an object, or of a list's items, where each is mapped by a rule of its own.
+    /// Members of an object, or of a list's items, if each is mapped by a rule of its own.
     pub members: Option<Outline>,
     holds: Option<Expr>,
 }
 
-/// A value that a system has no place for: of a field that says which object it is, or by the mapping's own condition.
+/// A value that a system has no place for: it belongs to a field that identifies the object, or the mapping's own
+/// condition refuses it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Misfit {
     /// `currency`, `rates.currency`
     pub path: String,
     /// Absent for a list or an object, and for personal data.
     pub value: Option<String>,
-    /// All that the system can hold, or is known to hold instead.
+    /// The only value that the system can hold, or the value that it is known to hold instead.
     pub held: Option<String>,
-    /// Why it cannot be held, in the mapping's own words.
+    /// The mapping's own reason why it cannot be held.
     pub reason: Option<String>,
     pub qualifies: bool,
-    /// The source says that there is none.
+    /// The source says that there is no value.
     pub empty: bool,
-    /// Whether the mapping does not speak of it, and what the first object says may count as what all say.
+    /// Whether the mapping does not mention the field, and the first object's value may count as the value of all.
     pub alike: bool,
     pub place: Option<Place>,
 }
@@ -108,9 +109,9 @@ impl Outline {
         Self(specs.iter().map(held).collect())
     }
 
-    /// What `said` tells of which object it is, and the system has no place for. `here` is what the system is known to hold:
-    /// what a mapping reads and does not write has to be the same there. What `source` names and `said` does not have
-    /// is none: one that a system holds alone is another.
+    /// Values of `said` that identify the object and that the system has no place for. `here` is what the system is
+    /// known to hold: a field that the mapping reads and does not write must be the same there. A field that
+    /// `source` names and `said` lacks has no value: if the system holds a value in it, it is another object.
     pub(super) fn misfits(
         &self,
         spec: &EntitySpec,
@@ -171,8 +172,8 @@ impl Outline {
         misfits
     }
 
-    /// Paths of what `source` reads and this mapping has no place for. Keys are no news to a system, and what qualifies has a
-    /// warning of its own.
+    /// Paths that `source` reads and this mapping has no place for. Keys are left out because each system has its
+    /// own, and qualifying fields because they have a warning of their own.
     #[must_use]
     pub fn lacks(&self, source: &Self, spec: &EntitySpec) -> Vec<String> {
         self.missing(source, &spec.fields, Some(&spec.key))
@@ -199,19 +200,20 @@ impl Outline {
 }
 
 impl FieldOutline {
-    /// Whether it depends on the value if the system can hold it.
+    /// Whether the system can hold it only under a condition on its value.
     #[must_use]
     pub fn is_conditional(&self) -> bool {
         self.holds.is_some()
     }
 
-    /// The value that all objects have there, of what tells them apart.
+    /// The only value that all objects have there, if the field tells objects apart.
     fn alone(&self) -> Option<&Value> {
         let is_alone = self.qualifies && !self.carried && self.holds.is_none();
         self.fixed.as_ref().filter(|value| is_alone && !model::empty(value))
     }
 
-    /// What stands in the value's place, and why, where the system cannot hold it as it is; `there` is what it is known to hold.
+    /// If the system cannot hold the value as it is: what takes its place, and why. `there` is what the system is
+    /// known to hold.
     fn refuses<'a>(
         &'a self,
         said: &Map<String, Value>,
@@ -227,7 +229,7 @@ impl FieldOutline {
                 Ok(Value::Bool(true)) => {}
                 Ok(Value::String(reason)) => return Some((None, Some(reason))),
                 Ok(_) => return Some((there, None)),
-                // A condition that cannot be told holds nothing: the object waits, and is seen to.
+                // A condition that cannot be evaluated holds nothing: the object waits until a person looks at it.
                 Err(error) => return Some((there, Some(error.to_string()))),
             }
         }
@@ -244,12 +246,12 @@ impl Outline {
     fn at(&self, path: &str) -> Option<&FieldOutline> {
         match path.split_once('.') {
             None => self.0.get(path),
-            // Below what is mapped as a whole nothing more is known.
+            // If a field is mapped as a whole, nothing is known of what is below it.
             Some((first, rest)) => self.0.get(first).and_then(|held| held.members.as_ref()?.at(rest)),
         }
     }
 
-    /// Whether a path lies below a field that is mapped as a whole, or is mapped itself.
+    /// Whether a path is mapped itself or lies below a field that is mapped as a whole.
     fn is_mapped(&self, path: &str) -> bool {
         match path.split_once('.') {
             None => self.0.get(path).is_none_or(|held| held.reads),
@@ -279,7 +281,7 @@ fn is_looked_up(rule: &Rule) -> bool {
     }
 }
 
-/// Names of fields at this level that a rule's `push`, or one inside it, asks for by name.
+/// Collect the names of fields at this level that the `push` of this rule, or of a rule inside it, uses.
 fn collect(rule: &Rule, top: bool, asked: &mut BTreeSet<String>) {
     if rule.writes {
         asked.extend(asked_for(rule, "wanted").into_iter().flatten());

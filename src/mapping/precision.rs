@@ -1,4 +1,4 @@
-//! Amounts as exact as the target keeps them.
+//! Rounds amounts to the precision that the target keeps.
 
 use indexmap::IndexMap;
 use rust_decimal::RoundingStrategy;
@@ -27,7 +27,7 @@ impl Precision {
     }
 }
 
-/// Rounds what rules with a `precision` write, at any depth.
+/// Round what rules with a `precision` write, at any depth.
 pub(super) fn round_fields(rules: &[Rule], specs: &IndexMap<String, FieldSpec>, desired: &mut Map<String, Value>) {
     for rule in rules.iter().filter(|rule| rule.writes) {
         let Some((value, spec)) = desired.get_mut(&rule.name).zip(specs.get(&rule.name)) else { continue };

@@ -1,12 +1,12 @@
-//! What the keys of a system begin with, where its mapping says so.
+//! The prefix of a system's keys, if its mapping says it.
 
 use serde_json::{Map, Value};
 
-/// What settings stand behind.
+/// The prefix of the names of settings.
 const SETTINGS: &str = "settings.";
 
-/// The text that every key begins with which a system makes by itself: `"B-" + row.number`, or a setting before the number. Of
-/// `a ?? b` the last counts: what stands first was given to the system.
+/// The text that begins every key that a system gives by itself: `"B-" + row.number`, or a setting before the
+/// number. In `a ?? b` only `b` counts, because `a` is a key that the system was given.
 pub(super) fn of(key: &str, settings: &Map<String, Value>) -> Option<String> {
     let own = key.rsplit("??").next()?.trim();
     let (first, rest) = literal(own).or_else(|| name(own, settings))?;
@@ -14,7 +14,7 @@ pub(super) fn of(key: &str, settings: &Map<String, Value>) -> Option<String> {
     Some(first).filter(|first| joined && !first.is_empty())
 }
 
-/// The setting that stands before the keys, whatever its value.
+/// The setting that begins the keys, whatever its value.
 pub(super) fn setting<'s>(key: &str, settings: &'s Map<String, Value>) -> Option<&'s str> {
     let own = key.rsplit("??").next()?.trim();
     let (_, rest) = name(own, settings)?;

@@ -1,4 +1,4 @@
-//! From a system's row to canonical fields.
+//! Turns a system's row into canonical fields.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -15,14 +15,14 @@ use crate::{
     model::{self, EntitySpec, FieldSpec, Kind, flaw, time},
 };
 
-/// What is found on the way.
+/// What a pull collects on the way.
 pub(super) struct Pull<'a> {
     /// Variables that all expressions of the row see: settings and `root`.
     pub scope: &'a Scope<'a>,
-    /// References; until the fields are in order, each stands in them by its number here.
+    /// References. Until the fields are in order, each reference stands in them by its index in this list.
     pub refs: Vec<(String, RefBy)>,
     pub child_ids: Children,
-    /// Of items, only this member.
+    /// If set, read only this member of items.
     pub only: Option<&'a str>,
     /// Whether the row has values that cannot be read.
     pub flawed: bool,
@@ -36,7 +36,7 @@ impl Pull<'_> {
         for rule in rules.iter().filter(|rule| rule.reads).filter(asked).collect::<Vec<_>>() {
             let field = || if at.is_empty() { rule.name.clone() } else { format!("{at}.{}", rule.name) };
             let value = self.value(rule, row, &scope, &field).map_err(|failure| located(failure, &field))?;
-            // A text that is empty in every language is none.
+            // A text that is empty in every language counts as absent.
             let unwritten = |value: &Value| {
                 let texts = value.as_object().filter(|_| rule.kind == Some(Kind::Localized));
                 texts.is_some_and(|texts| texts.values().all(model::empty))
@@ -115,7 +115,7 @@ impl Pull<'_> {
                     time::parse_time(&text, rule.zone).map_err(|error| rejected(format!("{}: {error}", rule.place)))?;
                 Value::from(time::canonical(time))
             }
-            // A part's id cannot be turned back into its key: only what `pull` makes is read.
+            // A part's id cannot be turned back into its key: only the value that `pull` makes is read.
             Convert::Plain | Convert::Part(_) => value.into_owned(),
             Convert::Language(language) => {
                 let value = value.into_owned();
@@ -176,7 +176,7 @@ impl Pull<'_> {
     ) -> Result<Vec<Value>, Failure> {
         let mut list = Vec::with_capacity(items.len());
         if each.part.is_some() {
-            // A list that is shown empty says that there are none.
+            // A list that is shown and is empty says that there are no items.
             self.child_ids.entry(rule.name.clone()).or_default();
         }
         for (index, item) in items.iter().enumerate() {
@@ -185,7 +185,7 @@ impl Pull<'_> {
                 Item::One(one) => {
                     let scope = self.scope.child().with("row", item);
                     let value = if one.pull.is_some() && matches!(one.source, Source::Row) {
-                        // The item itself is the value that the expression sees.
+                        // In the expression, `value` is the item itself.
                         let scope = scope.child().with("value", item);
                         let pulled = one.pull.as_ref().map(|pull| pull.eval(&scope)).transpose();
                         let pulled =
@@ -204,7 +204,7 @@ impl Pull<'_> {
             {
                 let id = path.get(item).ok().and_then(text_of).filter(|id| !id.is_empty());
                 let ids = self.child_ids.entry(rule.name.clone()).or_default();
-                // If two items have one key, the one with an id stands for both.
+                // If two items have the same key, keep the id that one of them has.
                 if id.is_some() || !ids.contains_key(&key) {
                     ids.insert(key, id);
                 }
@@ -214,7 +214,7 @@ impl Pull<'_> {
         Ok(list)
     }
 
-    /// What the items of a list are known by through one of their members, whatever the rest of the row is like.
+    /// Keys of a list's items through one of their members, whatever the rest of the row is like.
     pub(super) fn named(&mut self, rule: &Rule, row: &Value) -> Result<BTreeSet<String>, Failure> {
         let scope = self.scope.child().with("row", row);
         let found = self.value(rule, row, &scope, &|| rule.name.clone())?.unwrap_or_default();
@@ -223,7 +223,7 @@ impl Pull<'_> {
         Ok(names.filter(|name| !name.is_empty()).collect())
     }
 
-    /// Puts the fields in order and gives the references their places in them.
+    /// Put the fields in order and give the references their places in them.
     pub(super) fn finish(mut self, spec: &EntitySpec, fields: &mut Fields) -> Result<Found, Failure> {
         model::normalize(spec, fields).map_err(|errors| {
             let first = errors.first().map(|error| error.field.clone()).unwrap_or_default();
@@ -290,12 +290,12 @@ fn place_refs(
     }
 }
 
-/// A name as JSON pointers write it.
+/// Escape a name for JSON pointers.
 fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// The value at a path of the row; nothing when it may be missing and is.
+/// The value at a path of the row. Return `None` if it is missing and may be.
 fn found<'v>(rule: &Rule, path: &Path, row: &'v Value) -> Result<Option<&'v Value>, Failure> {
     match path.get(row) {
         Ok(value) => Ok(Some(value)),
@@ -308,7 +308,7 @@ fn found<'v>(rule: &Rule, path: &Path, row: &'v Value) -> Result<Option<&'v Valu
     }
 }
 
-/// Numbers by value, the rest as it is.
+/// Compare numbers by value and the rest as it is.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(_), Value::Number(_)) => text_of(a) == text_of(b),
@@ -329,8 +329,8 @@ fn takes_list(rule: &Rule) -> bool {
     }
 }
 
-/// A single child of an element of XML is one where there could be several: a list of one. An object whose members are called by
-/// numbers is none of these; somebody has made it of a list.
+/// Turn a single child of an XML element into a list of one if there could be several. An object whose members have
+/// numbers as names is not such a child: it was made from a list.
 fn listed(value: Cow<'_, Value>) -> Cow<'_, Value> {
     let is_numbered = |name: &String| name.bytes().all(|byte| byte.is_ascii_digit());
     match value.as_ref() {

@@ -1,4 +1,4 @@
-//! From canonical fields to a target's shape.
+//! Turns canonical fields into a target's shape.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,9 +27,9 @@ pub(super) struct Push<'a> {
     /// Variables that all expressions see: settings, `root`, `key`.
     pub scope: &'a Scope<'a>,
     pub known: &'a Externals,
-    /// Questions of expressions that had no answer.
+    /// Collects questions of expressions that had no answer.
     pub unanswered: Option<&'a IdAnswers>,
-    /// Path of the object within the whole one, for messages: empty for that itself.
+    /// Path of the object within the whole one, for messages; empty for the whole one.
     pub at: &'a str,
     /// How its absent fields are written.
     pub absent: Absent<'a>,
@@ -38,9 +38,9 @@ pub(super) struct Push<'a> {
 /// How absent fields are written.
 #[derive(Clone, Copy)]
 pub(super) enum Absent<'a> {
-    /// Not at all: the target does not have the object yet.
+    /// They are left out: the target does not have the object yet.
     Left,
-    /// As null, for these fields or (inside an item the target has) all.
+    /// They are sent as null: these fields, or all inside an item that the target has.
     Cleared(Option<&'a BTreeSet<String>>),
 }
 
@@ -51,7 +51,7 @@ impl Push<'_> {
         desired: &Map<String, Value>,
         out: &mut Map<String, Value>,
     ) -> Result<(), Failure> {
-        // One object for all expressions, so that it is converted for them once.
+        // Make one object for all expressions, to convert it for them only once.
         let scripted = rules.iter().any(|rule| rule.push.is_some());
         let object = if scripted { Value::Object(desired.clone()) } else { Value::Null };
         let scope = self.scope.child().with("wanted", &object);
@@ -69,7 +69,7 @@ impl Push<'_> {
         Ok(())
     }
 
-    /// Where a rule's field stands in the whole object.
+    /// The path of a rule's field in the whole object.
     fn path(&self, rule: &Rule) -> String {
         if self.at.is_empty() { rule.name.clone() } else { format!("{}.{}", self.at, rule.name) }
     }
@@ -147,7 +147,7 @@ impl Push<'_> {
                 let list = self.items(rule, each, items)?;
                 self.send(rule, Value::Array(list), out)
             }
-            // A state that nobody knows says nothing here.
+            // A state that the lookup does not know is not sent.
             (Convert::Lookup(lookup), ..) if rule.keeps && lookup.system(value).is_err() => Ok(()),
             _ => {
                 let value = self.single(rule, value)?;
@@ -203,7 +203,7 @@ impl Push<'_> {
         Ok(list)
     }
 
-    /// A value that is not taken apart.
+    /// Convert a value that is not taken apart.
     fn single(&self, rule: &Rule, value: &Value) -> Result<Value, Failure> {
         match &rule.convert {
             Convert::Lookup(lookup) => lookup.system(value),
@@ -240,8 +240,8 @@ impl Push<'_> {
         put(rule, path, value, out)
     }
 
-    /// What is sent of a list that the target replaces as a whole: its items that are not ours stay as and where they are, ours
-    /// take over what they do not name of those they are.
+    /// What is sent for a list that the target replaces as a whole. Items that are not ours stay as they are and in
+    /// their places; ours take the members that they do not name from the items that they match.
     fn joined(&self, beside: &Beside, path: &Path, ours: Value, there: &Value) -> Result<Value, Failure> {
         let mut ours = match ours {
             Value::Array(items) => items,
@@ -286,7 +286,7 @@ impl Push<'_> {
         Ok(Value::Array(list))
     }
 
-    /// What tells the target that the field has no value any more.
+    /// Tell the target that the field no longer has a value.
     fn clear(&self, rule: &Rule, out: &mut Map<String, Value>) -> Result<(), Failure> {
         if let Source::Languages(paths) = &rule.source {
             return paths.iter().try_for_each(|(_, path)| put(rule, path, Value::Null, out));
@@ -299,7 +299,8 @@ impl Push<'_> {
         self.aimed(rule, nothing, out)
     }
 
-    /// An expression that failed because the target lacks a record waits for it; any other is refused.
+    /// If an expression failed because the target lacks a record, the write waits for it. Any other error is
+    /// refused.
     fn refused(&self, error: &crate::expr::ExprError) -> Failure {
         let question = self.unanswered.and_then(IdAnswers::first);
         match question {
@@ -348,11 +349,11 @@ fn put(rule: &Rule, path: &Path, value: Value, out: &mut Map<String, Value>) -> 
 }
 
 fn put_at(path: &Path, value: Value, out: &mut Map<String, Value>) {
-    // A fresh object has nothing in the way; a path into a list says nothing here.
+    // A new object has nothing in the way, and a path into a list is not possible here.
     let _ = path.put(out, value);
 }
 
-/// An id in the form most systems give it: digits as a number.
+/// An id in the form that most systems give: digits as a number.
 fn identifier(id: &str) -> Value {
     match id.parse::<i64>() {
         Ok(number) if number.to_string() == id => Value::from(number),
@@ -360,7 +361,7 @@ fn identifier(id: &str) -> Value {
     }
 }
 
-/// What expressions ask while they run, answered from what is known.
+/// Answers what expressions ask while they run, from what is known.
 pub(super) struct IdAnswers {
     records: BTreeMap<(String, i64), String>,
     child_ids: ChildIds,
@@ -409,7 +410,7 @@ impl Answers for IdAnswers {
     }
 }
 
-/// References and children that an object names, by its specification.
+/// References and children that an object names, according to its specification.
 pub(super) fn needs(spec: &EntitySpec, desired: &Map<String, Value>, own_child_ids: bool) -> Needs {
     let mut needs = Needs::default();
     for (name, value) in desired {

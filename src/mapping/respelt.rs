@@ -1,4 +1,5 @@
-//! Keys that a system writes its own way, as a slug does a code: what it shows of one that it was sent.
+//! Keys that a system shows in its own spelling, as a slug for a code: finds what it shows for a key that it was
+//! sent.
 
 use std::collections::BTreeSet;
 
@@ -7,15 +8,17 @@ use serde_json::Value;
 use super::{Externals, Fields, Mapping, rule::Rule};
 use crate::model::EntitySpec;
 
-/// Whether keys come back otherwise than they were sent: what is sent is made of them by an expression, and they are read
-/// again. Numbers that each system gives by itself mean nothing elsewhere, however they are written.
+/// Whether keys come back in another spelling than they were sent: an expression makes the sent key, and keys are
+/// read again. Numbers that each system gives by itself do not count: they mean nothing elsewhere, however they are
+/// written.
 pub(super) fn respells(spec: &EntitySpec, rules: &[Rule]) -> bool {
     let is_made = |rule: &Rule| rule.name == spec.key && rule.reads && rule.writes && rule.push.is_some();
     !spec.numbered && rules.iter().any(is_made)
 }
 
 impl Mapping {
-    /// The key under which the system shows what was sent with `key`; nothing where that takes more than the key.
+    /// The key that the system shows for an object that was sent with `key`. Return `None` if that depends on more
+    /// than the key.
     pub(super) fn respelt(&self, key: &str) -> Option<String> {
         let name = &self.spec().key;
         let desired = Fields::from_iter([(name.clone(), Value::from(key))]);

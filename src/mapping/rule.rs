@@ -1,4 +1,4 @@
-//! Rules as they are run.
+//! Rules in their compiled form.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -32,10 +32,10 @@ pub(super) struct Rule {
     pub push: Option<Expr>,
     /// Whether the system can hold the value.
     pub holds: Option<Expr>,
-    /// Whether what the system was sent waits there for somebody to finish it.
+    /// Whether the value that was sent waits at the system for somebody to finish it.
     pub pending: Option<Expr>,
     pub convert: Convert,
-    /// Whether a word that its lookup does not know is kept as it is, and doubted: a state, or where the entity says so.
+    /// Whether a word that the lookup does not know is kept and doubted: for states, and if the entity says so.
     pub keeps: bool,
     pub none: Vec<Value>,
     pub zone: Option<Tz>,
@@ -46,11 +46,11 @@ pub(super) struct Rule {
     pub beside: Option<Beside>,
     pub reads: bool,
     pub writes: bool,
-    /// Canonical fields that what is sent depends on; nothing: on all.
+    /// Canonical fields that the sent value depends on. `None` if it depends on all.
     pub depends: Option<BTreeSet<String>>,
 }
 
-/// Items of the target's list that are not this field's.
+/// Items of the target's list that do not belong to this field.
 #[derive(Debug)]
 pub(super) struct Beside {
     pub keep: Expr,
@@ -59,7 +59,7 @@ pub(super) struct Beside {
     pub by: Option<Path>,
 }
 
-/// From a system or to it.
+/// Direction: from a system or to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Pull,
@@ -69,14 +69,14 @@ pub(super) enum Way {
 /// Where a value is in a row.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// Nowhere: the row itself.
+    /// Nowhere: the value is the row itself.
     Row,
     Path(Path),
     /// One member for each language.
     Languages(Vec<(String, Path)>),
 }
 
-/// What is done to a value besides its kind's own conversion.
+/// What is done to a value in addition to the conversion of its kind.
 #[derive(Debug)]
 pub(super) enum Convert {
     Plain,
@@ -101,7 +101,7 @@ pub(super) enum Convert {
 pub(super) struct Each {
     /// Where the system's id of an item is.
     pub id: Option<Path>,
-    /// The member that holds the item's key, and the list's name at the store: `product.variants`.
+    /// The member that holds the item's key, and the list's name in the store: `product.variants`.
     pub part: Option<(String, String)>,
     pub item: Item,
 }
@@ -114,7 +114,8 @@ pub(super) enum Item {
 }
 
 impl Rule {
-    /// What the field is at the system whatever the row: a constant, or an expression that asks nothing of the row.
+    /// The value that the field has at the system in every row: a constant, or an expression that does not use the
+    /// row.
     pub(super) fn fixed(&self, settings: &Scope<'_>) -> Option<Value> {
         let asks_row = |pull: &Expr| ["value", "row", "root"].iter().any(|name| pull.names(name));
         let pulled = || {
@@ -137,7 +138,7 @@ impl Rule {
             }
     }
 
-    /// Lists of children whose ids this rule or one inside it sends for what refers to them.
+    /// Collect the lists of children whose ids this rule or one inside it sends to refer to them.
     pub(super) fn hosts(&self, lists: &mut BTreeSet<String>) {
         match &self.convert {
             Convert::Part(list) if self.writes => drop(lists.insert(list.clone())),
@@ -150,13 +151,13 @@ impl Rule {
         }
     }
 
-    /// What the rule names of its field's value, of what it reads or of what it sends.
+    /// Which parts of the field's value the rule reads or sends.
     pub(super) fn shape(&self, way: Way) -> Shape {
         let members = |rules: &[Self]| {
             let named = rules.iter().filter(|rule| rule.kind.is_some() && rule.goes(way));
             Shape::Object(named.map(|rule| (rule.name.clone(), rule.shape(way))).collect())
         };
-        // What an expression takes a value apart into is not known.
+        // An expression may use any part of the value; which parts it uses is not known.
         if way == Way::Push && self.push.is_some() {
             return Shape::Whole;
         }

@@ -481,7 +481,7 @@ proptest! {
             let _ = mapping.push(&pulled.fields, None, &Externals::default());
             let _ = mapping.push(&pulled.fields, Some(&only), &Externals::default());
         }
-        // What comes to push is canonical, but nothing may panic if it is not.
+        // Only canonical objects come to push, but it must not panic on others.
         let _ = mapping.push(row.as_object().unwrap(), Some(&only), &Externals::default());
         let _ = mapping.needs(row.as_object().unwrap());
     }
@@ -526,7 +526,7 @@ fn a_reduction_with_its_days_goes_to_the_shop_as_a_sale_and_comes_back_as_it_was
     for field in ["amount", "compare_at", "valid_from", "valid_until"] {
         assert_eq!(pulled[field], desired[field], "{field}");
     }
-    // A price of which only the days are known has no place.
+    // A price that has only days has no place.
     let dated = object(&json!({ "amount": "7", "valid_from": "2027-06-01" }));
     assert_eq!(
         price.misfits(&dated, None, None).iter().map(|one| one.path.as_str()).collect::<Vec<_>>(),

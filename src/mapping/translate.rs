@@ -46,7 +46,7 @@ pub struct Mapping {
     asks: bool,
     /// Whether the ids of an object's own children are sent or asked for.
     own_child_ids: bool,
-    /// Lists of children whose ids are sent for what refers to them.
+    /// Lists of children whose ids are sent to refer to them.
     hangs_on: BTreeSet<String>,
     outline: Outline,
     prefix: Prefix,
@@ -61,8 +61,8 @@ enum Key {
 }
 
 impl Mapping {
-    /// Reads and checks a mapping. `settings` are the adapter's without secrets; `lookups` the configuration's, which add
-    /// to and override the file's.
+    /// Read and check a mapping. `settings` are the adapter's, without secrets. `lookups` are the configuration's,
+    /// which add to those of the file and override them.
     pub fn load(
         file: &Arc<SourceFile>,
         spec: &Arc<EntitySpec>,
@@ -72,7 +72,8 @@ impl Mapping {
         Self::load_for(file, spec, settings, lookups, &spec.fields.keys().cloned().collect())
     }
 
-    /// The same for a system that flows bring just the fields `brought` to, which expressions know as `told`.
+    /// Like [`load`](Self::load), for a system to which flows bring only the fields `brought`. Expressions know
+    /// these as `told`.
     pub fn load_for(
         file: &Arc<SourceFile>,
         spec: &Arc<EntitySpec>,
@@ -95,7 +96,7 @@ impl Mapping {
         let key_place = compiler.place(&written.key);
         let key = match Path::parse(written.key.get_ref(), false) {
             Some(path) => Key::Path(path),
-            // Members of the row are variables here, whatever they are called.
+            // Members of the row are variables here, whatever their names.
             None => {
                 let known = KnownNames::any().settings(settings.keys().cloned());
                 Key::Expr(Expr::compile(written.key.get_ref(), &key_place, &known)?)
@@ -121,7 +122,7 @@ impl Mapping {
             rules.iter().any(|rule| rule.any(&|rule| rule.push.as_ref().is_some_and(|push| push.names("key"))))
                 || [&on_create, &always].into_iter().flatten().any(|extra| extra.names("key"));
         if uses_key && !writes.is_empty() {
-            // What is sent depends on the key, so the engine has to hand it over.
+            // What is sent depends on the key, so the engine must supply it.
             writes.insert(spec.key.clone());
         }
         let shapes = |fields: &BTreeSet<String>, way: Way| {
@@ -245,7 +246,7 @@ impl Translate for Mapping {
     }
 
     fn pull(&self, row: &Value) -> Result<Pulled, Failure> {
-        // Before any expression could make another value of it.
+        // Check this before any expression can turn it into another value.
         if let Some(flaw) = flaw::first(row) {
             let failure = rejected(flaw.to_string());
             return Err(if flaw.place.is_empty() { failure } else { failure.with_field(flaw.place) });
@@ -300,7 +301,7 @@ impl Translate for Mapping {
                 Ok(fields)
             });
             match read {
-                // An expression may have taken an unreadable value along.
+                // An expression may have passed an unreadable value on.
                 Ok(fields) if flawed && fields.values().any(|value| flaw::first(value).is_some()) => {
                     glimpse.unread.insert(rule.name.clone());
                 }
@@ -424,7 +425,7 @@ impl Translate for Mapping {
     }
 }
 
-/// Words that lookups had to keep as they are.
+/// Collect the words that lookups kept without knowing them.
 fn unmapped<'a>(rules: impl Iterator<Item = &'a Rule>, fields: &Fields, at: &str, unknown: &mut Vec<FieldError>) {
     for rule in rules {
         let Some(value) = fields.get(&rule.name) else { continue };
@@ -450,7 +451,7 @@ fn unmapped<'a>(rules: impl Iterator<Item = &'a Rule>, fields: &Fields, at: &str
     }
 }
 
-/// Puts members over those of `into`, objects into objects.
+/// Lay members over those of `into`, recursively for objects.
 fn merge(into: &mut Map<String, Value>, members: Map<String, Value>) {
     for (name, member) in members {
         match (into.get_mut(&name), member) {
@@ -462,7 +463,7 @@ fn merge(into: &mut Map<String, Value>, members: Map<String, Value>) {
     }
 }
 
-/// Changes with everything that shapes an object, and with nothing else.
+/// A hash that changes with everything that shapes an object, and with nothing else.
 fn version(
     file: &SourceFile,
     spec: &EntitySpec,
@@ -471,7 +472,7 @@ fn version(
     brought: &BTreeSet<String>,
 ) -> u64 {
     let mut hasher = blake3::Hasher::new();
-    // Counts up when the same mapping makes something else of a row.
+    // Raise this number if the same mapping makes something else of a row.
     hasher.update(b"mapping 2\0").update(file.text.as_bytes()).update(b"\0");
     let as_json = |value: serde_json::Result<Value>| value.unwrap_or_default();
     canonical::hash_into(&as_json(serde_json::to_value(spec)), &mut hasher);

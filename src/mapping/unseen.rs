@@ -1,4 +1,5 @@
-//! What a mapping reads and rows never have: for the check of a configuration against what a system really shows.
+//! Finds what a mapping reads and rows never have, for the check of a configuration against what a system really
+//! shows.
 
 use serde_json::Value;
 
@@ -8,7 +9,7 @@ use crate::{
     load::Place,
 };
 
-/// A member that a mapping reads and no row has, though some have all that stands above it.
+/// A member that a mapping reads and no row has, although some rows have everything above it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unseen {
     /// Canonical field: `variants.barcode`.
@@ -24,7 +25,7 @@ pub(super) fn unseen(rules: &[Rule], rows: &[&Value], at: &str, found: &mut Vec<
         for path in paths(rule).iter().filter(|path| is_lacking(path, rows)) {
             found.push(Unseen { field: field.clone(), member: path.to_string(), place: rule.place.clone() });
         }
-        // What an expression makes of a value is its own.
+        // What an expression reads of a value is not known.
         if rule.pull.is_some() {
             continue;
         }
@@ -48,7 +49,7 @@ pub(super) fn unseen(rules: &[Rule], rows: &[&Value], at: &str, found: &mut Vec<
     }
 }
 
-/// What a rule reads of a row, as far as that can be told.
+/// The paths that a rule reads of a row, as far as they are known.
 fn paths(rule: &Rule) -> Vec<Path> {
     match &rule.source {
         Source::Path(path) => vec![path.clone()],
@@ -60,7 +61,7 @@ fn paths(rule: &Rule) -> Vec<Path> {
     }
 }
 
-/// Whether rows show that there could be such a member, and none has it.
+/// Whether rows have the parent of such a member, but none has the member.
 fn is_lacking(path: &Path, rows: &[&Value]) -> bool {
     let mut lacking = false;
     for row in rows {

@@ -1,4 +1,4 @@
-//! What became of a value at a target: the same, another spelling of a free text, or something else.
+//! What a target made of a value: the same, another spelling of a free text, or something else.
 
 use std::collections::BTreeSet;
 
@@ -6,35 +6,37 @@ use serde_json::Value;
 
 use super::{FieldSpec, Kind, decimal, empty};
 
-/// How what a target holds differs from what it was sent. Of members and items that were not sent only those are an alteration
-/// which cost money or point at something: a list is sent whole.
+/// How the value that a target holds differs from the value it was sent. Members and items that were not sent count
+/// only if they cost money or refer to something, because a list is sent whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alteration {
-    /// Free texts alone are spelt otherwise.
+    /// Only free texts are spelt differently.
     pub texts: bool,
-    /// Where something else is held: money, quantities, references, states, looked-up values... `variants[A-1].weight`.
+    /// Paths at which the target holds something else: money, quantities, references, states, looked-up values...
+    /// `variants[A-1].weight`.
     pub paths: BTreeSet<String>,
-    /// Something of it costs money.
+    /// Whether part of the difference costs money.
     pub exact: bool,
 }
 
-/// What is known of members besides their specification, by path without keys: `variants.weight`.
+/// What is known of members in addition to their specification, by path without keys: `variants.weight`.
 pub trait Members {
-    /// Whether the target shows it.
+    /// Whether the target shows the member.
     fn is_shown(&self, path: &str) -> bool;
-    /// Whether the value is one of a table.
+    /// Whether the value comes from a table.
     fn is_looked_up(&self, path: &str) -> bool;
 }
 
 impl Alteration {
-    /// Compares what was sent with what is held of one field.
+    /// Compare the sent value of one field with the held one.
     pub fn of(spec: &FieldSpec, name: &str, sent: &Value, stored: &Value, members: &dyn Members) -> Self {
         let mut alteration = Self::default();
         alteration.compare(At::field(spec, name), sent, stored, members);
         alteration
     }
 
-    /// The same, and members that the target was known to hold, was asked to drop, and holds as before.
+    /// Like [`of`](Self::of), and count as well the members that the target held before, was asked to drop, and
+    /// still holds unchanged.
     pub fn since(
         spec: &FieldSpec,
         name: &str,
@@ -46,7 +48,7 @@ impl Alteration {
         alteration
     }
 
-    /// What differs, for people: both values where they are single ones and nobody's own.
+    /// Describe the difference for people. Show both values if they are single values and not personal.
     #[must_use]
     pub fn describe(&self, spec: &FieldSpec, name: &str, sent: &Value, stored: &Value) -> String {
         match (sent, stored) {
@@ -111,7 +113,7 @@ impl Alteration {
             let at = at.item(of, index, key.and_then(|(_, key)| key.as_str()));
             match there {
                 Some(there) => self.compare(at, item, there, members),
-                // A target may keep what it was pointed to under an address of its own.
+                // A target may store a copy of a linked file and show its own address of it.
                 None if key.is_some_and(|(key, _)| key.kind == Kind::Url) => self.texts = true,
                 None if of.is_free_text() && !members.is_looked_up(&at.path) => self.texts = true,
                 None => self.differs(at),
@@ -159,7 +161,7 @@ impl Alteration {
     }
 }
 
-/// Whether an amount or a quantity of it is more than nothing.
+/// Whether the value has an amount or a quantity that is not zero.
 fn counts(spec: &FieldSpec, value: &Value) -> bool {
     let is_figure = spec.kind == Kind::Money || spec.kind == Kind::Decimal && spec.exact;
     let is_some = |text: &str| decimal::parse(text).is_some_and(|figure| !figure.is_zero());
@@ -167,7 +169,7 @@ fn counts(spec: &FieldSpec, value: &Value) -> bool {
         || spec.fields.iter().any(|(name, member)| value.get(name).is_some_and(|value| counts(member, value)))
 }
 
-/// Where a value stands: by its specification, for the mapping, and for people.
+/// Where a value is: in the specification, for the mapping, and for people.
 #[derive(Clone)]
 struct At<'a> {
     spec: &'a FieldSpec,

@@ -1,8 +1,9 @@
-//! Canonical values as JSON: decimals are normalised strings, times RFC 3339 in UTC, references record numbers.
+//! Canonical values as JSON: decimals are normalised strings, times are RFC 3339 in UTC, references are record
+//! numbers.
 
 use serde_json::Value;
 
-/// Feeds a value to a hash so that equal values feed equal bytes, whatever the order of an object's members.
+/// Feed a value to a hash so that equal values feed equal bytes, whatever the order of an object's members.
 pub fn hash_into(value: &Value, hasher: &mut blake3::Hasher) {
     match value {
         Value::Null => {
@@ -34,7 +35,7 @@ pub fn hash_into(value: &Value, hasher: &mut blake3::Hasher) {
     }
 }
 
-/// Tells a value from others, in 16 hexadecimal digits.
+/// A short hash of a value, in 16 hexadecimal digits.
 #[must_use]
 pub fn fingerprint(value: &Value) -> String {
     let mut hasher = blake3::Hasher::new();

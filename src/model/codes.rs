@@ -7,8 +7,8 @@ MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON 
 SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR \
 ZMW ZWG";
 
-/// Those of ISO 3166-1, and codes beside it that customs, carriers and shops use: `XK` Kosovo, `XI` Northern Ireland, `IC` the
-/// Canary Islands, `EA` Ceuta and Melilla.
+/// The codes of ISO 3166-1, and other codes that customs, carriers and shops use: `XK` Kosovo, `XI` Northern
+/// Ireland, `IC` the Canary Islands, `EA` Ceuta and Melilla.
 const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW \
 BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EA EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD \
 GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU IC ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP \
@@ -36,7 +36,7 @@ pub fn is_currency(code: &str) -> bool {
     listed(CURRENCIES, code)
 }
 
-/// Digits after the point of a currency's minor unit (ISO 4217): 2, but for yen and dinars.
+/// Digits after the point in a currency's minor unit (ISO 4217): usually 2, others for example for yen and dinars.
 #[must_use]
 pub fn minor_digits(currency: &str) -> u32 {
     const NONE: &str = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF";
@@ -54,7 +54,8 @@ pub fn is_country(code: &str) -> bool {
     listed(COUNTRIES, code)
 }
 
-/// A language tag in its usual case (`es`, `pt-BR`, `zh-Hant`), or nothing when it does not have the shape of one.
+/// A language tag in its usual case (`es`, `pt-BR`, `zh-Hant`). Return `None` if `tag` does not have the shape of
+/// one.
 #[must_use]
 pub fn language(tag: &str) -> Option<String> {
     let mut written = String::with_capacity(tag.len());

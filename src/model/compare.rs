@@ -1,4 +1,4 @@
-//! What two spellings of one value have in common, and what looks wrong about a value.
+//! Compares two spellings of one value, and finds what looks wrong in a value.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -22,7 +22,8 @@ pub enum Compare {
 }
 
 impl Compare {
-    /// What equal values have in common; empty where a text can be none.
+    /// The comparable form of a text: equal for two spellings of one value. Empty if the text cannot be such a
+    /// value.
     #[must_use]
     pub fn comparable(self, text: &str) -> String {
         match self {
@@ -62,8 +63,9 @@ fn barcode(text: &str) -> String {
     if digits.len() < FEWEST { String::new() } else { digits.to_owned() }
 }
 
-/// What looks wrong about an object's values though they are taken: tax numbers whose form or check digit does not fit, countries
-/// and states that nobody knows. Shows no value but those, and of countries only what has the shape of a code.
+/// What looks wrong in the values of an object that were accepted all the same: tax numbers with a wrong form or
+/// check digit, unknown countries and states. The texts show no values but these, and a country only if it has the
+/// shape of a code.
 #[must_use]
 pub fn doubts(spec: &EntitySpec, object: &Map<String, Value>) -> Vec<FieldError> {
     let mut doubts = Vec::new();

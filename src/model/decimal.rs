@@ -1,8 +1,8 @@
-//! Exact decimals of at most 28 significant digits; nothing is ever rounded on the way in.
+//! Exact decimals of at most 28 significant digits; input is never rounded.
 
 use rust_decimal::Decimal;
 
-/// The decimal that `text` writes (`-12.50`, `1e3`), or nothing when it is no number or cannot be held exactly.
+/// The decimal that `text` writes (`-12.50`, `1e3`). Return `None` if it is not a number or cannot be held exactly.
 #[must_use]
 pub fn parse(text: &str) -> Option<Decimal> {
     let (negative, rest) = match text.as_bytes().first()? {
@@ -23,7 +23,7 @@ pub fn parse(text: &str) -> Option<Decimal> {
     }
     let mut value: i128 = 0;
     let mut scale = -i64::from(exponent);
-    // Zeros that end the number wait here: past the 28 digits they cost nothing.
+    // Count the zeros at the end first: beyond the 28 digits they cost nothing.
     let mut zeros: u32 = 0;
     for (index, digit) in whole.bytes().chain(fraction.bytes()).enumerate() {
         let after_point = index >= whole.len();
@@ -39,7 +39,7 @@ pub fn parse(text: &str) -> Option<Decimal> {
         let scale = u32::try_from(scale.clamp(0, 28)).ok()?;
         return Some(Decimal::new(0, scale));
     }
-    // Keep as many of the ending zeros as the scale asks for, so that `1.50` stays `1.50`.
+    // Keep as many of the zeros at the end as the scale asks for, so `1.50` stays `1.50`.
     while zeros > 0 && scale <= 28 {
         match shifted(value, 1) {
             Some(more) if more.unsigned_abs() < 10_u128.pow(28) => value = more,
@@ -63,7 +63,7 @@ fn shifted(value: i128, digits: u32) -> Option<i128> {
     if value == 0 { Some(0) } else { 10_i128.checked_pow(digits).and_then(|factor| value.checked_mul(factor)) }
 }
 
-/// The one way a decimal is written in a canonical object: no exponent, no superfluous zeros, no negative zero.
+/// The only way to write a decimal in a canonical object: no exponent, no superfluous zeros, no negative zero.
 #[must_use]
 pub fn canonical(value: Decimal) -> String {
     value.normalize().to_string()

@@ -1,8 +1,8 @@
-//! What differs between two canonical objects.
+//! The differences between two canonical objects.
 
 use serde_json::{Map, Value};
 
-/// Field to `[before, after]` for every field that differs; an absent field and `null` are the same.
+/// Map each field that differs to `[before, after]`. An absent field and `null` are the same.
 #[must_use]
 pub fn diff(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
     let value = |object: &Map<String, Value>, field: &str| object.get(field).cloned().unwrap_or(Value::Null);

@@ -1,17 +1,18 @@
-//! Places in a row where a value stands that could not be read: half a surrogate pair, `NaN`, a byte that is no text. Such a
-//! value never becomes another one; it rejects its row, with its place, and no other row.
+//! Marks places in a row whose value could not be read: half a surrogate pair, `NaN`, a byte that is not text. Such
+//! a value never becomes another value. It rejects its own row, with its place, and no other row.
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// The only member of what stands for an unreadable value. No source can send it: what reads texts of others refuses the name.
+/// The only member of the object that stands for an unreadable value. No source can send it: readers of foreign
+/// texts refuse this name.
 const MARK: &str = "\u{1}unreadable\u{1}";
 
 /// A value that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
-    /// Path within the row: `name`, `lines[2].price`; empty for the row itself.
+    /// Path in the row: `name`, `lines[2].price`; empty for the row itself.
     pub place: String,
     pub reason: String,
 }
@@ -25,19 +26,19 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// What stands for a value that cannot be read. The reason shows nothing of it.
+/// The object that stands for an unreadable value. The reason must not show any of the value.
 #[must_use]
 pub fn mark(reason: impl Into<String>) -> Value {
     Value::Object(Map::from_iter([(MARK.to_owned(), Value::from(reason.into()))]))
 }
 
-/// Whether a source's member has the name that marks are made with.
+/// Whether a source's member has the name that is reserved for marks.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     name == MARK
 }
 
-/// Why this very value could not be read.
+/// Why this value could not be read, if it is a mark.
 #[must_use]
 pub fn reason(value: &Value) -> Option<&str> {
     value.as_object().filter(|members| members.len() == 1)?.get(MARK)?.as_str()
@@ -62,10 +63,11 @@ pub fn first(row: &Value) -> Option<Flaw> {
     }
 }
 
-/// What was read of a target may become part of what is sent there: never what stands for a value that could not be read.
+/// Check a value for marks before it is sent: what was read of a target may become part of what is sent there, but
+/// a mark must not.
 ///
 /// # Errors
-/// When there is one.
+/// If the value contains a mark.
 pub fn unsendable(value: &Value) -> Result<(), String> {
     first(value).map_or(Ok(()), |flaw| Err(format!("holds what was read where {flaw}")))
 }

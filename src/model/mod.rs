@@ -1,4 +1,4 @@
-//! Canonical entities: their specifications, values and keys. Knows nobody.
+//! Canonical entities: their specifications, values and keys. Depends on no other module.
 
 pub mod altered;
 pub mod canonical;

@@ -1,18 +1,18 @@
-//! Percent-encoding (RFC 3986) and values as name-value pairs, for queries and forms.
+//! Percent-encoding (RFC 3986), and values as name-value pairs for queries and forms.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
 
-/// All but unreserved characters. Signatures hang on it.
+/// All characters except the unreserved ones. Signatures depend on it.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Encodes everything but unreserved characters.
+/// Encode everything except unreserved characters.
 #[must_use]
 pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// Undoes [`encode`], and `+` for a blank as forms have it; what is no valid escape stays.
+/// Undo [`encode`], and turn `+` into a blank as in forms. Invalid escapes stay as they are.
 #[must_use]
 pub fn decode(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
@@ -26,8 +26,8 @@ pub fn join(pairs: &[(String, String)]) -> String {
     encoded.join("&")
 }
 
-/// Pairs of a value: members of objects as `name[member]`, a list of scalars as the name repeated, a list of objects as
-/// `name[0]`, `name[1]`. `()` is left out.
+/// The pairs of a value: members of objects as `name[member]`, a list of scalars as the repeated name, a list of
+/// objects as `name[0]`, `name[1]`. `()` is left out.
 #[must_use]
 pub fn pairs(value: &Value) -> Vec<(String, String)> {
     let mut out = Vec::new();

@@ -1,8 +1,8 @@
 //! Proof of an order's money: lines + shipping + tax - discounts = total, in either order of rounding.
 //!
-//! What is not shown is never invented: without a total, without amounts of the lines, or without any word on tax there is
-//! nothing to prove. Where tax is shown it is added as shown; where rates are shown as well, the tax is worked out from
-//! them, rounded line by line and rate by rate, and one of both must give what is shown.
+//! Nothing that is not shown is invented: without a total, without line amounts, or without any statement on tax
+//! there is nothing to prove. If tax is shown, it is added as shown. If rates are shown as well, the tax is also
+//! calculated from them, rounded once line by line and once rate by rate; one of both must give the shown tax.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 
 use super::{codes, decimal};
 
-/// Most that a total may differ from its parts, in units of the currency (but always one minor unit), however many
-/// lines there are.
+/// How far a total may differ from the sum of its parts, in units of the currency, however many lines there are.
+/// One minor unit is always allowed.
 const MOST: Decimal = Decimal::from_parts(5, 0, 0, false, 2);
-/// 10^14: sums of such amounts, and of their taxes, cannot overflow.
+/// 10^14: sums of amounts up to this, and of their taxes, cannot overflow.
 const LARGEST: Decimal = Decimal::from_parts(0x107A_4000, 0x0000_5AF3, 0, false, 0);
 const HUNDRED: Decimal = Decimal::ONE_HUNDRED;
 
@@ -48,7 +48,7 @@ impl ProofSpec {
         [&self.tax_included, &self.lines, &self.totals].into_iter().chain(optional).map(String::as_str)
     }
 
-    /// Whether an object is past proving.
+    /// Whether an object is in a state that needs no proof.
     #[must_use]
     pub fn spares(&self, object: &Map<String, Value>) -> bool {
         self.unless.iter().any(|(field, values)| {
@@ -57,18 +57,18 @@ impl ProofSpec {
     }
 }
 
-/// How the total came out.
+/// The calculation that led to the total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(clippy::enum_variant_names, reason = "as they stand in JSON")]
 pub enum Way {
-    /// Tax worked out and rounded line by line.
+    /// Tax calculated and rounded line by line.
     TaxPerLine,
-    /// Tax worked out of each rate's sum.
+    /// Tax calculated from the sum of each rate.
     TaxPerRate,
-    /// Tax as the object shows it, without rates that it could be worked out from.
+    /// Tax as the object shows it, without rates to calculate it from.
     TaxAsShown,
-    /// The amounts include tax, and nothing is shown of it.
+    /// The amounts include tax, and the object does not show the tax.
     TaxIncluded,
 }
 
@@ -87,13 +87,13 @@ impl fmt::Display for Way {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Proof {
     pub way: Way,
-    /// Total less sum of the parts: what a rounding line makes up for.
+    /// Total minus the sum of the parts: the amount of a rounding line.
     pub rounding: Decimal,
     pub total: Decimal,
     pub currency: Option<String>,
 }
 
-/// Two sums that should be one.
+/// Two sums that should be equal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{what}: the parts come to {sum}, the object says {total}{}", currency.as_deref().map(|code| format!(" {code}")).unwrap_or_default())]
 pub struct Unproven {
@@ -104,13 +104,13 @@ pub struct Unproven {
     pub currency: Option<String>,
 }
 
-/// What came of a proof.
+/// Result of a proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Proved {
     Proven(Proof),
     Unproven(Unproven),
-    /// The object does not show enough to prove anything: this is lacking.
+    /// The object does not show enough to prove anything; this is missing.
     Lacks(&'static str),
 }
 
@@ -125,17 +125,17 @@ impl fmt::Display for Proved {
     }
 }
 
-/// Proves an object in canonical form.
+/// Prove an object in canonical form.
 #[must_use]
 pub fn prove(spec: &ProofSpec, currency: Option<&str>, object: &Map<String, Value>) -> Proved {
     Sums::of(spec, currency, object).and_then(|sums| sums.prove()).unwrap_or_else(|open| open)
 }
 
-/// An amount with its rate of tax in percent, where that is known.
+/// An amount with its tax rate in percent, if that is known.
 struct Part {
     amount: Decimal,
     rate: Option<Decimal>,
-    /// How many roundings may be in its tax: some systems round the tax of one piece and multiply.
+    /// How many roundings its tax may contain: some systems round the tax of one piece and multiply.
     pieces: Decimal,
 }
 
@@ -145,10 +145,10 @@ struct Shown {
     amount: Decimal,
 }
 
-/// Everything that is added up.
+/// Everything that is summed up.
 struct Sums<'a> {
     currency: Option<&'a str>,
-    /// Digits after the point of the currency's minor unit.
+    /// Digits after the point in the currency's minor unit.
     digits: u32,
     included: bool,
     /// Lines, then shipping.
@@ -197,7 +197,7 @@ impl<'a> Sums<'a> {
         Ok(sums)
     }
 
-    /// A line's amount; where quantity, price and total are all shown they must agree.
+    /// A line's amount. If quantity, price and total are all shown, they must agree.
     fn line(&self, index: usize, line: &Value) -> Result<Part, Proved> {
         let name = line.get("line").and_then(Value::as_str).map_or_else(|| (index + 1).to_string(), str::to_owned);
         let (quantity, price) = (number(line, "quantity"), number(line, "unit_price"));
@@ -207,7 +207,8 @@ impl<'a> Sums<'a> {
         });
         let amount = match (number(line, "total"), counted) {
             (Some(total), Some((counted, quantity, price))) => {
-                // A price is itself rounded to the digits it shows: each piece may be half of the last one off.
+                // A price is itself rounded to the digits it shows: each piece may be off by half of the last
+                // digit.
                 let digit = Decimal::new(5, price.scale().max(self.digits).min(27) + 1);
                 let most = quantity.abs().checked_mul(digit).unwrap_or(MOST) + self.minor();
                 if (total - counted).abs() > most {
@@ -230,7 +231,7 @@ impl<'a> Sums<'a> {
             self.same("net and tax", net + tax, self.gross)?;
         }
         let worked = self.worked_tax();
-        // Which order of rounding gives the tax that is shown.
+        // Find the order of rounding that gives the shown tax.
         let agreed = match (shown, worked) {
             (Some(shown), Some(worked)) => Some(self.agreed(shown, worked)?),
             _ => None,
@@ -251,7 +252,7 @@ impl<'a> Sums<'a> {
                 Ok(self.proven(way, self.same("total", sum, self.gross)?))
             }
             (None, None) => match self.net {
-                // Nothing is known of the tax; what comes before it can be proven all the same.
+                // The tax is unknown, but the sum before tax can be proven.
                 Some(net) => {
                     self.same("total without tax", body, net)?;
                     Err(Proved::Lacks("tax"))
@@ -261,7 +262,8 @@ impl<'a> Sums<'a> {
         }
     }
 
-    /// Tax as the object tells it; each rate's amount must be its rate of its base, and all of them the whole.
+    /// The tax that the object shows. Each rate's amount must be its rate of its base, and all amounts together
+    /// must be the whole.
     fn shown_tax(&self) -> Result<Option<Decimal>, Proved> {
         let sum: Decimal = self.taxes.iter().map(|tax| tax.amount).sum();
         for Shown { rate, base, amount } in &self.taxes {
@@ -275,8 +277,8 @@ impl<'a> Sums<'a> {
         Ok(self.tax.or_else(|| (!self.taxes.is_empty()).then_some(sum)))
     }
 
-    /// The tax by line and by rate; nothing where a rate is not known, or the object shows a tax that no part has (a
-    /// second tax on the same line).
+    /// The tax calculated by line and by rate. Return `None` if a rate is unknown, or if the object shows a tax
+    /// that no part has (a second tax on the same line).
     fn worked_tax(&self) -> Option<(Decimal, Decimal)> {
         if !self.discounts.is_zero() {
             return None;
@@ -318,14 +320,15 @@ impl<'a> Sums<'a> {
         amount.round_dp_with_strategy(self.digits, RoundingStrategy::MidpointAwayFromZero)
     }
 
-    /// The rounding difference of two sums that should be one.
+    /// The rounding difference of two sums that should be equal.
     fn same(&self, what: &str, sum: Decimal, total: Decimal) -> Result<Decimal, Proved> {
         let most = (self.minor() * Decimal::from(self.parts.len())).min(MOST).max(self.minor());
         let rounding = (total - sum).normalize();
         if rounding.abs() <= most { Ok(rounding) } else { Err(self.unproven(what, sum, total)) }
     }
 
-    /// Tax worked out of amounts that are rounded themselves: that of each piece may be one minor unit off.
+    /// Compare tax that was calculated from amounts that are rounded themselves: for each piece it may be off by
+    /// one minor unit.
     fn tax_same(&self, what: &str, sum: Decimal, total: Decimal) -> Result<(), Proved> {
         let pieces: Decimal = self.parts.iter().map(|part| part.pieces).sum();
         if (total - sum).abs() <= self.minor() * pieces { Ok(()) } else { Err(self.unproven(what, sum, total)) }
@@ -346,12 +349,12 @@ fn items<'a>(object: &'a Map<String, Value>, field: Option<&str>) -> impl Iterat
     field.and_then(|field| object.get(field)).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// A rate of tax.
+/// A tax rate.
 fn percent(object: &Value) -> Option<Decimal> {
     number(object, "tax_rate").filter(|rate| rate.abs() <= Decimal::ONE_THOUSAND)
 }
 
-/// A member's decimal; what is too large for an amount of money, and for adding up, is not one.
+/// A member's decimal. A number that is too large for an amount of money, and for summing up, does not count.
 fn number(object: &Value, member: &str) -> Option<Decimal> {
     let number = decimal::parse(object.get(member)?.as_str()?)?;
     (number.abs() <= LARGEST).then_some(number)

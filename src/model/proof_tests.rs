@@ -8,7 +8,7 @@ fn proved(order: Value) -> Proved {
     Entities::builtin().get("order").unwrap().prove(&order).unwrap()
 }
 
-/// An order whose lines are (quantity, unit price, total, rate of tax).
+/// An order whose lines are (quantity, unit price, total, tax rate).
 fn order(included: bool, lines: &[(&str, &str, &str, &str)], rest: Value) -> Value {
     let lines: Vec<Value> = lines
         .iter()
@@ -40,12 +40,12 @@ fn unproven(order: Value) -> (String, String, String) {
 
 #[test]
 fn an_order_is_proven_in_either_order_of_rounding() {
-    // Three times 0.33 at 21 %: 0.07 each, or 0.2079 in all.
+    // Three times 0.33 at 21 %: 0.07 each, or 0.2079 for the sum.
     let lines = [("1", "0.33", "0.33", "21"); 3];
     let by_line = order(false, &lines, json!({"totals": {"net": "0.99", "tax": "0.21", "gross": "1.2"}}));
     assert_eq!(proven(by_line), (Way::TaxPerLine, "0".into()));
     let lines = [("1", "0.37", "0.37", "21"); 4];
-    // 0.0777 each is 0.08, four of them 0.32; of 1.48 it is 0.3108.
+    // 0.0777 each is 0.08, four of them 0.32; for the sum of 1.48 it is 0.3108.
     for (gross, way) in [("1.8", Way::TaxPerLine), ("1.79", Way::TaxPerRate)] {
         assert_eq!(proven(order(false, &lines, json!({"totals": {"gross": gross}}))), (way, "0".into()));
     }
@@ -95,7 +95,7 @@ fn minor_units_are_those_of_the_currency() {
         order["currency"] = "JPY".into();
         proved(order)
     };
-    // 9.9 is 10 yen by line; 19.8 is 20 of both.
+    // 9.9 is 10 yen for each line; 19.8 is 20 for both.
     assert!(matches!(yen("218"), Proved::Proven(proof) if proof.rounding.is_zero()));
     assert!(matches!(yen("219"), Proved::Proven(_)) && matches!(yen("220"), Proved::Unproven(_)));
     let mut dinar = order(false, &[("1", "1.005", "1.005", "5")], json!({"totals": {"gross": "1.055"}}));
@@ -110,7 +110,7 @@ fn a_line_whose_quantity_and_price_are_not_its_total_is_not_proven() {
         unproven(order(false, &lines, json!({"totals": {"gross": "20"}}))),
         ("line 1".into(), "30".into(), "20".into())
     );
-    // A price that was rounded to cents makes up for that: 100 pieces at 1.2397.
+    // The difference comes from a price that was rounded to cents: 100 pieces at 1.2397.
     let lines = [("100", "1.24", "123.97", "0")];
     assert_eq!(proven(order(false, &lines, json!({"totals": {"gross": "123.97"}}))).1, "0");
 }
@@ -130,7 +130,7 @@ fn what_is_not_shown_is_never_invented() {
     assert_eq!(proved(no_tax.clone()), Proved::Lacks("tax"));
     no_tax["totals"]["net"] = "11".into();
     assert_eq!(unproven(no_tax).0, "total without tax");
-    // A second tax on the same lines cannot be worked out of the first one's rate: it counts as it is shown.
+    // A second tax on the same lines cannot be calculated from the first tax's rate: it counts as shown.
     let surcharge = json!({"taxes": [{"rate": "21", "amount": "21"}, {"rate": "5.2", "amount": "5.2"}],
         "totals": {"net": "100", "tax": "26.2", "gross": "126.2"}});
     assert_eq!(proven(order(false, &[("1", "100", "100", "21")], surcharge)), (Way::TaxAsShown, "0".into()));

@@ -1,4 +1,4 @@
-//! How much of a value a mapping names, and whether two values are one as far as that goes.
+//! Which parts of a value a mapping names, and whether two values are equal in these parts.
 
 use std::{
     borrow::Cow,
@@ -10,23 +10,23 @@ use serde_json::{Map, Value};
 
 use super::{FieldSpec, Kind, empty};
 
-/// What a mapping names of a field's value.
+/// The parts of a field's value that a mapping names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Shape {
-    /// All of it: a single value, or what an expression makes or takes.
+    /// All of it: a single value, or a value that an expression makes or takes.
     Whole,
     /// The texts in these languages.
     Languages(BTreeSet<String>),
     /// These members.
     Object(BTreeMap<String, Shape>),
-    /// So much of each item.
+    /// These parts of each item.
     List(Box<Shape>),
 }
 
 static ABSENT: Value = Value::Null;
 
 impl Shape {
-    /// What both name.
+    /// The parts that both name.
     #[must_use]
     pub fn meet(&self, other: &Self) -> Self {
         match (self, other) {
@@ -39,7 +39,7 @@ impl Shape {
                 Self::Object(both.collect())
             }
             (Self::List(one), Self::List(other)) => Self::List(Box::new(one.meet(other))),
-            // Two mappings of one field agree on its kind; what is left are expressions.
+            // Two mappings of one field agree on its kind, so only expressions remain here.
             (one, _) => one.clone(),
         }
     }
@@ -60,8 +60,9 @@ impl Shape {
     }
 }
 
-/// Whether two values of a field are one in all that `shape` names. What is empty is absent; items of a list are told apart
-/// by its key, whatever their order, unless the specification says that their order means something.
+/// Whether two values of a field are equal in all parts that `shape` names. An empty value counts as absent. Items
+/// of a list are matched by key, whatever their order, unless the specification says that the order means
+/// something.
 #[must_use]
 pub fn agree(spec: Option<&FieldSpec>, shape: &Shape, one: &Value, other: &Value) -> bool {
     if one == other {
@@ -96,7 +97,7 @@ fn text<'v>(texts: &'v Value, language: &str) -> &'v Value {
     texts.get(language).unwrap_or(&ABSENT)
 }
 
-/// Items of a list that is absent: none.
+/// The items of a list; an absent list has none.
 fn items(value: &Value) -> Option<&[Value]> {
     match value {
         Value::Null => Some(&[]),
@@ -147,7 +148,8 @@ fn lists(spec: &FieldSpec, shape: &Shape, one: &[Value], other: &[Value]) -> boo
     }
 }
 
-/// What a target is to hold of a field by a source of which `shape` names only so much: the rest stays as it is there.
+/// What a target should hold of a field if the source maps only the parts that `shape` names: the rest stays as it
+/// is at the target.
 #[must_use]
 pub fn lay(spec: Option<&FieldSpec>, shape: &Shape, there: &Value, value: &Value) -> Value {
     match (shape, there, value) {

@@ -1,4 +1,4 @@
-//! Canonical values for those who read them: references by key instead of number, personal data hidden.
+//! Canonical values for readers: references by key instead of number, personal data hidden.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{FieldSpec, Kind};
 
-/// Stands for what is not shown.
+/// Replaces a value that is not shown.
 const HIDDEN: &str = "(personal)";
 type Specs = IndexMap<String, FieldSpec>;
 
@@ -20,7 +20,7 @@ pub fn with_article(noun: &str) -> String {
 
 /// How canonical objects are shown.
 pub struct Shown {
-    /// (entity, key) of the records referred to.
+    /// (entity, key) of the records referred to, by record number.
     pub keys: BTreeMap<i64, (String, String)>,
     /// Whether personal data is shown.
     pub personal: bool,
@@ -35,7 +35,7 @@ impl Shown {
         fields.iter().map(shown).collect()
     }
 
-    /// Fields of a change: `[before, after]` each.
+    /// Turn the fields of a change, `[before, after]` each, into what is shown.
     pub fn changes(&self, specs: &Specs, fields: &mut Map<String, Value>) {
         for (name, pair) in fields {
             if let (Some(spec), Value::Array(sides)) = (specs.get(name), pair) {
@@ -84,7 +84,7 @@ pub fn records(specs: &Specs, fields: &Map<String, Value>) -> Vec<i64> {
     found
 }
 
-/// Gives references the numbers that their records go by, where those are others (old to new).
+/// Replace the numbers of references by the numbers that their records have now, where these differ (old to new).
 pub fn renumber(specs: &Specs, fields: &mut Map<String, Value>, numbers: &BTreeMap<i64, i64>) {
     for (name, value) in fields.iter_mut() {
         if let Some(spec) = specs.get(name) {

@@ -1,4 +1,5 @@
-//! Specifications of entities: one format for those that ship and for those a configuration declares.
+//! Specifications of entities: one format for those that ship with the program and for those that a configuration
+//! declares.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -139,15 +140,15 @@ pub struct EntitySpec {
 }
 
 impl EntitySpec {
-    /// Reads a specification.
+    /// Read a specification.
     ///
     /// # Errors
-    /// Every problem with its place in the file.
+    /// Every problem, with its place in the file.
     pub fn load(file: &Arc<SourceFile>) -> Result<Self, LoadError> {
         load::parse(file)
     }
 
-    /// What is wrong with the specification itself, one sentence each.
+    /// Problems of the specification itself, one sentence each.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -186,13 +187,13 @@ impl EntitySpec {
         problems
     }
 
-    /// Whether a field at the top says which object it is.
+    /// Whether a top-level field says which object it is.
     #[must_use]
     pub fn qualifies(&self, field: &str) -> bool {
         self.money_currency.as_deref() == Some(field) || self.fields.get(field).is_some_and(|field| field.qualifies)
     }
 
-    /// Whether the data of persons was erased from an object.
+    /// Whether the personal data of an object was erased.
     #[must_use]
     pub fn is_erased(&self, object: &Map<String, Value>) -> bool {
         self.erased.as_ref().is_some_and(|field| object.get(field) == Some(&Value::Bool(true)))
@@ -204,7 +205,7 @@ impl EntitySpec {
         self.states.as_ref().is_some_and(|states| states.holds(field))
     }
 
-    /// Whether the amounts of an object come to its total; nothing where its entity asks for no proof.
+    /// Whether the amounts of an object add up to its total. Return `None` if its entity asks for no proof.
     #[must_use]
     pub fn prove(&self, object: &Map<String, Value>) -> Option<Proved> {
         let currency = self.money_currency.as_ref().and_then(|field| object.get(field)).and_then(Value::as_str);
@@ -221,7 +222,7 @@ impl FieldSpec {
             || self.fields.values().any(|field| field.holds(kind))
     }
 
-    /// Whether the field, or a member of it at any depth, costs money where it is something else.
+    /// Whether a difference in the field, or in a member of it at any depth, costs money.
     #[must_use]
     pub fn costs(&self) -> bool {
         self.kind == Kind::Money
@@ -230,7 +231,7 @@ impl FieldSpec {
             || self.fields.values().any(Self::costs)
     }
 
-    /// Whether its letters may be others at a target without its meaning something else.
+    /// Whether a target may spell it differently without changing its meaning.
     #[must_use]
     pub fn is_free_text(&self) -> bool {
         matches!(self.kind, Kind::Text | Kind::Localized | Kind::Url)
@@ -266,7 +267,7 @@ impl FieldSpec {
     }
 }
 
-/// All entities there are.
+/// All entities.
 #[derive(Clone, Debug)]
 pub struct Entities(BTreeMap<String, Arc<EntitySpec>>);
 
@@ -285,18 +286,18 @@ const BUILTIN: [(&str, &str); 10] = [
 ];
 
 impl Entities {
-    /// The entities that ship.
+    /// The entities that ship with the program.
     #[must_use]
     pub fn builtin() -> Self {
         let specs = BUILTIN.iter().filter_map(|(name, text)| {
-            // A test holds each of them to be readable.
+            // A test makes sure that each of them can be read.
             let spec = EntitySpec::load(&SourceFile::new(format!("{name}.toml"), *text)).ok()?;
             Some(((*name).to_owned(), Arc::new(spec)))
         });
         Self(specs.collect())
     }
 
-    /// Adds an entity that the configuration declares, or replaces one that ships.
+    /// Add an entity that the configuration declares, or replace one that ships.
     #[must_use]
     pub fn with(mut self, spec: EntitySpec) -> Self {
         self.0.insert(spec.entity.clone(), Arc::new(spec));

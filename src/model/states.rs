@@ -1,4 +1,4 @@
-//! How far an object has come: states in an order, some of which end it.
+//! How far an object has come: states in an order, some of which are final.
 
 use std::collections::BTreeSet;
 
@@ -34,18 +34,18 @@ pub struct States {
     pub payment: Vec<String>,
 }
 
-/// Whether an object may be made where it is not yet.
+/// Whether an object may be created at a system that does not have it yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
     Yes,
-    /// Not in this state; it holds its goods meanwhile.
+    /// Not in this state; it reserves its goods meanwhile.
     NotYet(String),
-    /// It ended without ever having been accepted.
+    /// It ended without ever being accepted.
     Never,
 }
 
 impl States {
-    /// What is wrong with the declaration, one sentence each; `fields` are the entity's.
+    /// Problems of the declaration, one sentence each. `fields` are the entity's.
     pub(super) fn problems(&self, is_field: impl Fn(&str) -> bool) -> Vec<String> {
         let mut problems = Vec::new();
         let payment = self.payment.iter().filter_map(|path| path.split('.').next());
@@ -79,7 +79,7 @@ impl States {
         self.fields.iter().any(|holding| holding == field)
     }
 
-    /// How far a state is; nothing for one that is not known, or for none.
+    /// The position of a state in the order. Return `None` if the state is unknown or there is none.
     #[must_use]
     pub fn rank(&self, state: &Value) -> Option<usize> {
         let state = state.as_str()?;
@@ -92,15 +92,15 @@ impl States {
         state.as_str().is_some_and(|state| self.ended.iter().any(|ended| ended == state))
     }
 
-    /// The furthest state that an object's fields tell of; one that is not known counts only where it is the only one.
+    /// The furthest state that an object's fields show. An unknown state counts only if it is the only one.
     #[must_use]
     pub fn of<'a>(&self, object: &'a Map<String, Value>) -> Option<&'a Value> {
         let shown = self.fields.iter().filter_map(|field| object.get(field)).filter(|value| !value.is_null());
         shown.max_by_key(|state| self.rank(state).map_or(0, |rank| rank + 1))
     }
 
-    /// Whether writing `desired` where there is `known` would lead back, or repeat what is further already. To leave an
-    /// end is no step back: it is for a person.
+    /// Whether writing `desired` over `known` would lead back, or repeat a state that is already passed. Leaving a
+    /// final state is not a step back: a person decides that.
     #[must_use]
     pub fn is_behind(&self, desired: &Value, known: &Value) -> bool {
         if self.has_ended(known) && !self.has_ended(desired) {
@@ -109,7 +109,7 @@ impl States {
         self.rank(desired).zip(self.rank(known)).is_some_and(|(desired, known)| desired < known)
     }
 
-    /// Whether there was a payment, where the object says it.
+    /// Whether there was a payment. Return `None` if the object does not say it.
     #[must_use]
     pub fn is_paid(&self, object: &Map<String, Value>) -> Option<bool> {
         let at = |path: &String| {
@@ -120,7 +120,7 @@ impl States {
         self.payment.iter().filter_map(at).max()
     }
 
-    /// Whether an object is one that others have to know of.
+    /// Whether other systems must know of an object.
     #[must_use]
     pub fn accepted(&self, object: &Map<String, Value>) -> Accepted {
         let Some(state) = self.of(object) else { return Accepted::Yes };
@@ -134,13 +134,13 @@ impl States {
         };
         match is_accepted {
             true => Accepted::Yes,
-            // Whoever ordered it may pay yet.
+            // The customer may still pay.
             false if self.holds_goods(object) => Accepted::NotYet(name.to_owned()),
             false => Accepted::Never,
         }
     }
 
-    /// Whether an object in its state holds goods back.
+    /// Whether an object in its state reserves goods.
     #[must_use]
     pub fn holds_goods(&self, object: &Map<String, Value>) -> bool {
         let said = self.held.as_ref().and_then(|field| object.get(field)).and_then(Value::as_bool);

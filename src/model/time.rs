@@ -6,7 +6,7 @@ use chrono::{
 };
 use chrono_tz::Tz;
 
-/// Why a text is no time.
+/// Why a text is not a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimeError {
     #[error("the text is not a date in this form")]
@@ -21,7 +21,7 @@ pub enum TimeError {
     Format,
 }
 
-/// How a time is written in a canonical object.
+/// Write a time as it stands in a canonical object.
 #[must_use]
 pub fn canonical(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
@@ -39,7 +39,7 @@ pub fn parse_date(text: &str) -> Result<NaiveDate, TimeError> {
     day.and_then(|day| NaiveDate::parse_from_str(day, "%Y-%m-%d").ok()).ok_or(TimeError::Date)
 }
 
-/// An ISO time; one without offset is of `zone`, and an error when there is none.
+/// An ISO time. A time without offset is in `zone`; without a zone it is an error.
 pub fn parse_time(text: &str, zone: Option<Tz>) -> Result<DateTime<Utc>, TimeError> {
     let text = text.trim();
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
@@ -56,7 +56,7 @@ pub fn parse_time(text: &str, zone: Option<Tz>) -> Result<DateTime<Utc>, TimeErr
     in_zone(naive.ok_or(TimeError::Time)?, zone)
 }
 
-/// A time in a strftime format; one whose format has no offset is of `zone`.
+/// A time in a strftime format. If the format has no offset, the time is in `zone`.
 pub fn parse_time_as(text: &str, format: &str, zone: Option<Tz>) -> Result<DateTime<Utc>, TimeError> {
     check_format(format)?;
     let text = text.trim();
@@ -76,26 +76,26 @@ pub fn parse_date_as(text: &str, format: &str) -> Result<NaiveDate, TimeError> {
     date.or_else(|_| NaiveDateTime::parse_from_str(text, format).map(|time| time.date())).map_err(|_| TimeError::Date)
 }
 
-/// The time in a strftime format and a zone.
+/// Write the time in a strftime format and a zone.
 pub fn format(time: DateTime<Utc>, format: &str, zone: Tz) -> Result<String, TimeError> {
     check_format(format)?;
     Ok(time.with_timezone(&zone).format(format).to_string())
 }
 
-/// Refuses what chrono could not print.
+/// Refuse a format that chrono could not print.
 pub fn check_format(format: &str) -> Result<(), TimeError> {
     if StrftimeItems::new(format).any(|item| matches!(item, Item::Error)) { Err(TimeError::Format) } else { Ok(()) }
 }
 
-/// Whether a text is a date of zeros, which some databases keep for "none": `0000-00-00`, `00/00/0000 00:00`.
+/// Whether a text is a date of zeros, which some databases use for "no date": `0000-00-00`, `00/00/0000 00:00`.
 #[must_use]
 pub fn is_zero(text: &str) -> bool {
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     digits >= 8 && text.chars().all(|c| matches!(c, '0' | '-' | '/' | '.' | ':' | ' ' | 'T' | 'Z'))
 }
 
-/// A local time that occurs twice is the earlier of both; one that the clock skips was meant by a clock that had not been
-/// changed yet.
+/// Interpret a local time. If it occurs twice, take the earlier one. If the clock skips it, assume a clock that had
+/// not been changed yet.
 fn in_zone(naive: NaiveDateTime, zone: Option<Tz>) -> Result<DateTime<Utc>, TimeError> {
     let zone = zone.ok_or(TimeError::NoZone)?;
     match zone.from_local_datetime(&naive) {

@@ -1,5 +1,5 @@
-//! Brings a canonical object into its one normal form, and refuses what its specification does not allow. Messages never
-//! show a value.
+//! Brings a canonical object into its normal form, and refuses what its specification does not allow. Messages
+//! never show a value.
 
 use std::collections::HashSet;
 
@@ -17,16 +17,16 @@ pub struct FieldError {
     pub problem: String,
 }
 
-/// Canonical form of an object: values normalised, empty ones absent, members in the order of the specification. On an
-/// error the fields are left half done. Required fields are the mapping's to ask for: a system may show only a part of an
-/// entity.
+/// Bring an object into canonical form: values normalised, empty ones absent, members in the order of the
+/// specification. After an error the fields are only partly normalised. Required fields are checked by the mapping:
+/// a system may show only part of an entity.
 pub fn normalize(spec: &EntitySpec, fields: &mut Map<String, Value>) -> Result<(), Vec<FieldError>> {
     let mut work = Work { path: String::new(), errors: Vec::new() };
     work.members(&spec.fields, fields);
     if work.errors.is_empty() { Ok(()) } else { Err(work.errors) }
 }
 
-/// One value in canonical form; nothing where it counts as absent or does not fit.
+/// One value in canonical form. Return `None` if it counts as absent or does not fit.
 #[must_use]
 pub fn normal(spec: &FieldSpec, value: Value) -> Option<Value> {
     let mut work = Work { path: String::new(), errors: Vec::new() };
@@ -76,7 +76,7 @@ impl Work {
         *members = ordered;
     }
 
-    /// The value in canonical form; nothing when it counts as absent or does not fit (then there is an error).
+    /// The value in canonical form. Return `None` if it counts as absent or does not fit (then there is an error).
     fn value(&mut self, spec: &FieldSpec, value: Value) -> Option<Value> {
         if empty(&value) {
             return None;
@@ -101,7 +101,7 @@ impl Work {
                     }
                     self.path.truncate(length);
                 }
-                // Names have no order of their own: sorted, equal maps are equal texts.
+                // Names have no order of their own. Sort them to make equal maps equal texts.
                 out.sort_keys();
                 Value::Object(out)
             }
@@ -172,7 +172,7 @@ impl Work {
     }
 }
 
-/// The text an item is known by.
+/// The text that identifies an item.
 fn key_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
@@ -221,7 +221,7 @@ fn scalar(spec: &FieldSpec, value: Value) -> Result<Value, &'static str> {
         },
         Kind::Currency => Value::String(code(&value, codes::is_currency)?.ok_or("is not a currency code (ISO 4217)")?),
         Kind::Country => {
-            // A sale is worth more than a letter: what is no country is kept as it was said, and doubted.
+            // A sale is worth more than a letter: keep a word that is not a country as it is, and doubt it.
             match code(&value, codes::is_country)? {
                 Some(code) => Value::String(code),
                 None => Value::String(plain(text(&value)?)?.to_owned()),
@@ -261,7 +261,7 @@ fn scalar(spec: &FieldSpec, value: Value) -> Result<Value, &'static str> {
     })
 }
 
-/// Canonical text of a number; of one too long for arithmetic its own digits.
+/// Canonical text of a number. If it is too long for arithmetic, keep its own digits.
 fn number_text(number: &Number) -> String {
     decimal::parse(number.as_str()).map_or_else(|| number.to_string(), decimal::canonical)
 }

@@ -1,9 +1,10 @@
-//! Tax numbers: Spanish NIF, NIE and CIF, and the VAT numbers of the European Union. Made comparable, and looked at.
+//! Tax numbers: Spanish NIF, NIE and CIF, and the VAT numbers of the European Union. Normalises and checks them.
 //!
-//! A number that does not fit is a doubt, never a refusal: shops take what people type, a sale is worth more than a digit,
-//! and not every public rule is complete. Formats are those of VIES; check digits are worked out for ES, PT, FR, DE, IT.
+//! A number that does not fit is a doubt, never a refusal: shops take what people type, a sale is worth more than a
+//! digit, and not every public rule is complete. Formats are those of VIES; check digits are calculated for ES, PT,
+//! FR, DE, IT.
 
-/// What is wrong with a tax number. Never shows it.
+/// What is wrong with a tax number. The text never shows the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Doubt {
     #[error("does not have the form of a VAT number of {0}")]
@@ -12,14 +13,14 @@ pub enum Doubt {
     CheckDigit(&'static str),
 }
 
-/// The number without spaces, dots, dashes and the like, in capitals.
+/// The number in capitals, without spaces, dots, dashes and the like.
 #[must_use]
 pub fn normalize(text: &str) -> String {
     text.to_uppercase().chars().filter(|letter| letter.is_alphanumeric()).collect()
 }
 
-/// What two spellings of one number have in common: normalised, and a Spanish one without its prefix. Empty for a text that
-/// can be no tax number, so that it never matches.
+/// The comparable form of a number, equal for two spellings: normalised, and without prefix if it is Spanish. Empty
+/// if the text cannot be a tax number, so it never matches.
 #[must_use]
 pub fn comparable(text: &str) -> String {
     let number = normalize(text);
@@ -35,7 +36,7 @@ pub fn comparable(text: &str) -> String {
     }
 }
 
-/// What is wrong with a number; nothing where it fits, or where it is not known whose it is.
+/// Check a number. It passes if it fits, or if its country is unknown.
 ///
 /// # Errors
 /// See [`Doubt`].
@@ -55,14 +56,14 @@ pub fn check(text: &str) -> Result<(), Doubt> {
         "FR" => digits.len() != 11 || french(&digits),
         "DE" => german(&digits),
         "IT" => luhn(&digits),
-        // One that fits has been met above.
+        // A Spanish number that fits has already returned above.
         "ES" => false,
         _ => true,
     };
     if fits { Ok(()) } else { Err(Doubt::CheckDigit(country)) }
 }
 
-/// Country to forms: `9` a digit, `A` a letter, `X` either, anything else itself.
+/// Country to formats: `9` is a digit, `A` a letter, `X` either; anything else stands for itself.
 const FORMS: [(&str, &str); 28] = [
     ("AT", "U99999999"),
     ("BE", "0999999999|1999999999"),
@@ -104,15 +105,16 @@ fn has_form(number: &str, form: &str) -> bool {
         })
 }
 
-/// Whether a number has the form of a Spanish one: eight digits and a letter, or a letter, seven digits and a letter or digit.
+/// Whether a number has the format of a Spanish one: eight digits and a letter, or a letter, seven digits and a
+/// letter or digit.
 fn is_spanish(number: &str) -> bool {
     has_form(number, "99999999A")
         || (number.starts_with(|first: char| "ABCDEFGHJKLMNPQRSUVWXYZ".contains(first))
             && has_form(number, "A9999999X"))
 }
 
-/// The check letter of a NIF or NIE, or the check digit or letter of a CIF. Which kinds of company have a letter is told
-/// in more than one way, so either will do.
+/// The check letter of a NIF or NIE, or the check digit or letter of a CIF. Sources disagree on which kinds of
+/// company have a letter, so either is accepted.
 fn spanish(number: &str) -> bool {
     const LETTERS: &[u8; 23] = b"TRWAGMYFPDXBNJZSQVHLCKE";
     const OF_COMPANIES: &[u8; 10] = b"JABCDEFGHI";
@@ -122,7 +124,7 @@ fn spanish(number: &str) -> bool {
         'X' => format!("0{}", &number[1..8]),
         'Y' => format!("1{}", &number[1..8]),
         'Z' => format!("2{}", &number[1..8]),
-        // Children, people who live abroad, foreigners without NIE: the letter of the seven digits.
+        // Children, residents abroad, foreigners without NIE: the letter follows from the seven digits.
         'K' | 'L' | 'M' => number[1..8].to_owned(),
         _ => {
             let digits = number[1..8].bytes().map(|digit| usize::from(digit - b'0'));
@@ -146,7 +148,8 @@ fn portuguese(digits: &[u32]) -> bool {
     digits.get(8) == Some(&check)
 }
 
-/// Two digits that follow from the nine of the company's number, which ends in one of its own.
+/// Two digits that follow from the nine digits of the company's number, whose last digit is a check digit of its
+/// own.
 fn french(digits: &[u32]) -> bool {
     let number = |digits: &[u32]| digits.iter().fold(0_u64, |number, digit| number * 10 + u64::from(*digit));
     let (key, company) = digits.split_at(2);

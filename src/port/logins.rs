@@ -1,4 +1,5 @@
-//! What of a login outlives the process: the refresh token that a service gave instead of the one it was shown.
+//! What must outlive the process of a login: the refresh token that the service gave in exchange for the one it was
+//! shown.
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -8,13 +9,13 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::failure::Failure;
 
-/// A login, known by what the configuration says of it: with a token written anew it is another one, and what was kept of the
-/// old one no longer counts.
+/// A login, identified by what the configuration says of it. If the configuration gets a new token, this is another
+/// login, and what was kept of the old one no longer counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LoginId(String);
 
 impl LoginId {
-    /// Made of the client and the refresh token that the configuration names; neither can be read from it.
+    /// Make the id from the client and the refresh token that the configuration names. Neither can be read from it.
     #[must_use]
     pub fn of(client: &str, token: &str) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("vaiven: which login a kept refresh token belongs to");
@@ -28,17 +29,18 @@ impl LoginId {
     }
 }
 
-/// Keeps refresh tokens for the next process, and lets one process at a time renew a login: each token is good for one use.
+/// Keeps refresh tokens for the next process, and lets only one process at a time renew a login: each token can be
+/// used once.
 #[async_trait]
 pub trait Logins: Send + Sync + fmt::Debug {
     /// Why nothing can be kept here, and what to do about it.
     fn refusal(&self) -> Option<String>;
 
-    /// Waits until nobody else renews this login, and reads what is kept of it. Who has not ended after `span` is taken for
-    /// dead, and others go on.
+    /// Wait until nobody else renews this login, and read what is kept of it. A process that has not ended its
+    /// renewal after `span` counts as dead, and others go on.
     ///
     /// # Errors
-    /// When the place where tokens are kept is in trouble, or what is kept there cannot be read.
+    /// If the place where tokens are kept fails, or what is kept there cannot be read.
     async fn renew(&self, system: &str, login: &LoginId, span: Duration) -> Result<Box<dyn Renewal>, Failure>;
 }
 
@@ -48,17 +50,17 @@ pub trait Renewal: Send + Sync {
     /// The refresh token that was given last, if any was.
     fn kept(&self) -> Option<&SecretString>;
 
-    /// Makes a token durable; only then may anything rely on it.
+    /// Make a token durable. Nothing may rely on it before.
     ///
     /// # Errors
-    /// When it could not be made durable.
+    /// If it could not be made durable.
     async fn keep(&mut self, token: &SecretString) -> Result<(), Failure>;
 
-    /// Lets others renew it.
+    /// Let others renew the login.
     async fn end(self: Box<Self>);
 }
 
-/// Keeps tokens no longer than the process lives: for tests, which have no state.
+/// Keeps tokens only as long as the process lives: for tests, which have no state.
 #[derive(Clone, Default)]
 pub struct InMemory(Arc<Mutex<HashMap<LoginId, SecretString>>>);
 

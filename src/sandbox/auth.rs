@@ -1,5 +1,5 @@
-//! Who may come in: basic, key and secret in the query, or OAuth 1.0a (one-legged). A real shop takes the first two over
-//! TLS only; here they are taken over plain HTTP too, unless the shop is strict.
+//! Checks who may use the shop: basic, key and secret in the query, or OAuth 1.0a (one-legged). A real shop accepts
+//! the first two over TLS only; here they are accepted over plain HTTP too, unless the shop is strict.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::{
     refusal::{Result, refuse},
 };
 
-/// Seconds an OAuth timestamp may be off.
+/// How far an OAuth timestamp may be off, in seconds.
 const WINDOW: i64 = 15 * 60;
 
 /// What a request shows of its sender.
@@ -28,7 +28,7 @@ pub struct Presented<'a> {
     pub strict: bool,
 }
 
-/// Refuses who has no key that allows this.
+/// Refuse a request without a key that allows it.
 pub async fn admit(tx: &mut Tx<'_>, presented: &Presented<'_>) -> Result<()> {
     let write = !matches!(*presented.method, Method::GET | Method::HEAD | Method::OPTIONS);
     let oauth = oauth_params(presented);
@@ -168,7 +168,7 @@ pub fn encode(text: &str) -> String {
     out
 }
 
-/// The text a part of a query stands for.
+/// Decode a part of a query.
 pub fn decode(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let bytes = text.as_bytes();

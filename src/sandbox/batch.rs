@@ -1,5 +1,5 @@
-//! Many writes in one request. Every item stands for itself: a refusal is that item's result, the answer is 200 all the
-//! same. The schema is not looked at, and deleting is for good.
+//! Many writes in one request. Every item is handled alone: a refusal is that item's result, and the answer is 200
+//! all the same. The schema is not checked, and deleting is final.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use super::{
 
 const MOST: usize = 100;
 
-/// Carries a batch out. With `at_most`, the server dies after that many items; what was done stays done.
+/// Carry out a batch. With `at_most`, the server dies after that many items; what was done stays done.
 pub async fn run(tx: &mut Tx<'_>, resource: Resource, params: &Doc, at_most: Option<usize>) -> Result<Value> {
     let items = |name: &str| params.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let (creates, updates, deletes) = (items("create"), items("update"), items("delete"));

@@ -1,4 +1,5 @@
-//! Checks a request's members as the interface's schema does, before anything is done. Batches skip this: they coerce.
+//! Checks a request's members against the interface's schema before anything is done. Batches skip the check: they
+//! coerce.
 
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use super::{
     refusal::{Error, Refusal, Result},
 };
 
-/// What a member may be.
+/// The allowed values of a member.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     Text,
@@ -23,10 +24,10 @@ pub enum Kind {
     Time,
 }
 
-/// Members that are known; others are ignored.
+/// The known members; others are ignored.
 pub type Schema = &'static [(&'static str, Kind)];
 
-/// Refuses what does not fit, naming every member; brings the rest into its proper type.
+/// Refuse values that do not fit, naming every such member. Convert the rest to their proper types.
 pub fn check(schema: Schema, params: &mut Doc) -> Result<()> {
     let mut wrong: Vec<(&str, Complaint)> = Vec::new();
     for (name, kind) in schema {
@@ -56,7 +57,7 @@ pub fn check(schema: Schema, params: &mut Doc) -> Result<()> {
     Err(Error::from(refusal))
 }
 
-/// Refuses a request without `name`.
+/// Refuse a request without `name`.
 pub fn require(params: &Doc, name: &str) -> Result<()> {
     if params.contains_key(name) {
         return Ok(());
@@ -66,7 +67,7 @@ pub fn require(params: &Doc, name: &str) -> Result<()> {
         .into())
 }
 
-/// As [`check`] without refusing: what a batch does to its items.
+/// Like [`check`], but without refusing: this is what a batch does to its items.
 pub fn coerce(schema: Schema, params: &mut Doc) {
     for (name, kind) in schema {
         if let Some(value) = params.get_mut(*name)

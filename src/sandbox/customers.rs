@@ -133,7 +133,7 @@ async fn free_username(tx: &mut Tx<'_>, email: &str) -> Result<String> {
     Ok(name)
 }
 
-/// Accounts of a role (`all` for any), narrowed by e-mail or search.
+/// Accounts of a role (`all` for any), filtered by e-mail address or search text.
 pub async fn heads(tx: &mut Tx<'_>, role: &str, email: Option<&str>, search: &str) -> Result<Vec<Head>> {
     let rows: Vec<(i64, String, String, String)> = sqlx::query_as(
         "SELECT id, created, coalesce(modified, ''), username FROM customers \
@@ -167,7 +167,7 @@ pub fn view(tx: &Tx<'_>, id: i64, doc: &Doc) -> Value {
     out.into()
 }
 
-/// Refuses an order for an account that does not exist.
+/// Refuse an order for an account that does not exist.
 pub async fn require_account(tx: &mut Tx<'_>, id: i64) -> Result<()> {
     if id == 0 || tx.get(Table::Customers, id).await?.is_some() {
         return Ok(());

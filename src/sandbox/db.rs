@@ -1,4 +1,4 @@
-//! The shop's SQLite file and one transaction on it. `schema.sql` tells the tables.
+//! The shop's SQLite file, and one transaction on it. `schema.sql` describes the tables.
 
 use std::{path::Path, str::FromStr};
 
@@ -21,7 +21,7 @@ pub type Doc = Map<String, Value>;
 
 const VERSION: i64 = 1;
 
-/// Makes a file that is not there yet, for its owner alone: it holds keys and people.
+/// Create a missing file, readable for its owner only, because it holds keys and personal data.
 fn create(path: &Path) -> std::io::Result<()> {
     let mut create = std::fs::OpenOptions::new();
     create.write(true).create_new(true);
@@ -33,7 +33,7 @@ fn create(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Opens the file, and makes the tables of a new one.
+/// Open the file, and create the tables of a new one.
 pub async fn open(path: &Path) -> Result<SqliteConnection> {
     create(path).map_err(sqlx::Error::Io)?;
     let options = SqliteConnectOptions::new()
@@ -57,7 +57,7 @@ pub async fn open(path: &Path) -> Result<SqliteConnection> {
             "username": "admin", "billing": super::orders::blank_address(true),
             "shipping": super::orders::blank_address(false), "is_paying_customer": false, "meta_data": [] });
         sqlx::query("INSERT INTO customers (id, doc) VALUES (1, ?)").bind(admin.to_string()).execute(&mut *tx).await?;
-        // Objects of all kinds draw from few sequences, so that an id never tells what it belongs to.
+        // Objects of all kinds draw their ids from few sequences, so an id never shows what it belongs to.
         sqlx::raw_sql(
             "INSERT INTO sequences (name, last) VALUES ('post', 9), ('term', 15), ('attribute', 0), ('user', 1), \
              ('line', 0), ('meta', 20), ('note', 0), ('webhook', 0); PRAGMA user_version = 1",
@@ -73,34 +73,34 @@ pub async fn open(path: &Path) -> Result<SqliteConnection> {
     Ok(conn)
 }
 
-/// What the shop is set to.
+/// The settings of the shop.
 #[derive(Clone, Debug)]
 pub struct Site {
     pub zone: Tz,
     pub currency: String,
     pub prices_include_tax: bool,
-    /// Amounts of lines are kept as they come out, and what an order comes to is rounded.
+    /// Whether amounts of lines are kept unrounded and only the order's sums are rounded.
     pub round_at_subtotal: bool,
-    /// Country whose taxes apply when an order names none.
+    /// Country whose taxes apply if an order names none.
     pub country: String,
-    /// Statuses of orders beside the shop's own.
+    /// Statuses of orders in addition to the shop's own.
     pub order_statuses: Vec<String>,
 }
 
 impl Site {
-    /// Decimals that amounts of lines are kept with.
+    /// Number of decimals with which amounts of lines are kept.
     pub fn kept(&self) -> u32 {
         if self.round_at_subtotal { super::text::EXACT } else { super::text::CENTS }
     }
 
-    /// The shop's own time, as the interface writes it.
+    /// The shop's local time, as the interface writes it.
     pub fn local(&self, gmt: &Value) -> Value {
         gmt.as_str()
             .and_then(|text| NaiveDateTime::from_str(text).ok())
             .map_or(Value::Null, |utc| stamp(utc.and_utc().with_timezone(&self.zone).naive_local()).into())
     }
 
-    /// A time that a request gives in the shop's own zone, unless it names another, in UTC; a date alone is its midnight.
+    /// A request's time in UTC. It is in the shop's zone unless it names another; a date alone is its midnight.
     pub fn utc(&self, text: &str) -> Option<String> {
         let (time, zoned) = match super::query::moment(text) {
             Some(given) => given,
@@ -125,7 +125,7 @@ pub fn stamp(time: NaiveDateTime) -> String {
     time.format("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
-/// Table of documents.
+/// A table of documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
     Products,
@@ -155,20 +155,20 @@ impl Table {
     }
 }
 
-/// One request's work: all of it is kept, or nothing.
+/// The work of one request: all of it is kept, or nothing.
 pub struct Tx<'c> {
     pub db: Transaction<'c, Sqlite>,
     pub now: DateTime<Utc>,
     pub site: &'c Site,
-    /// Address the request came to, without a path: `http://127.0.0.1:8080`.
+    /// Address of the request, without a path: `http://127.0.0.1:8080`.
     pub base: String,
-    /// What webhooks are notified of once the work is kept.
+    /// Events to send to webhooks once the work is kept.
     pub events: Vec<Event>,
-    /// Webhooks just subscribed.
+    /// Webhooks that were just subscribed.
     pub pings: Vec<i64>,
-    /// A number nobody can guess, for order keys.
+    /// A number that nobody can guess, for order keys.
     pub random: u64,
-    /// Decimals that amounts of orders are shown with (`dp`).
+    /// Number of decimals with which amounts of orders are shown (`dp`).
     pub places: u32,
 }
 
@@ -206,7 +206,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Ids (in their order) for which `condition` holds; its parameters are bound as text or number.
+    /// Ids, in ascending order, for which `condition` holds. Its parameters are bound as text or number.
     pub async fn ids(&mut self, table: Table, condition: &str, bind: &[Value]) -> Result<Vec<i64>> {
         let sql = format!("SELECT id FROM {} WHERE {condition} ORDER BY id", table.name());
         let mut query = sqlx::query(AssertSqlSafe(sql));
@@ -219,13 +219,13 @@ impl Tx<'_> {
         query.fetch_all(&mut *self.db).await?.into_iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
-    /// Sets a member of `doc` and its `date_modified_gmt`, as every save does.
+    /// Set `date_modified_gmt` of `doc`, as every save does.
     pub fn touch(&self, doc: &mut Doc) {
         doc.insert("date_modified_gmt".into(), self.stamp().into());
     }
 
-    /// Merges `given` (`[{key, value}]`, or with `id`) into the `meta_data` of `doc`, as the interface does: by id, else the first of
-    /// that key; a null value removes it.
+    /// Merge `given` (`[{key, value}]`, or with `id`) into the `meta_data` of `doc` as the interface does: into the
+    /// entry with this id, or else into the first with this key. A null value removes the entry.
     pub async fn merge_meta(&mut self, doc: &mut Doc, given: &Value) -> Result<()> {
         let mut metas = doc.get("meta_data").and_then(Value::as_array).cloned().unwrap_or_default();
         for meta in given.as_array().into_iter().flatten() {
@@ -251,7 +251,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Percent of tax for a class in a country; absent where the shop charges none.
+    /// Tax rate of a class in a country, in percent; absent if the shop charges none.
     pub async fn tax_rate(
         &mut self,
         class: &str,

@@ -1,4 +1,5 @@
-//! Faults on demand: what a network or a tired server does to a request, each switched on by flag or at run time.
+//! Faults on demand: what a network or an overloaded server does to a request. Each can be switched on by option or
+//! at run time.
 
 use std::{
     fmt,
@@ -10,37 +11,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::env::Entropy;
 
-/// What goes wrong.
+/// Kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The answer takes `value` milliseconds longer.
     Latency,
-    /// 429; come back in `value` seconds.
+    /// 429 with the request to come back in `value` seconds.
     Throttle,
-    /// Status `value` (503), nothing done.
+    /// Status `value` (503); nothing was done.
     ErrorBefore,
-    /// All is done, then status `value` (500).
+    /// Everything is done, then status `value` (500).
     ErrorAfter,
     /// The connection breaks before anything is done.
     DropBefore,
-    /// All is done, then the connection breaks without an answer.
+    /// Everything is done, then the connection breaks without an answer.
     DropAfter,
     /// Half of a batch is done, then 500.
     PartialBatch,
-    /// Subscribers are told twice.
+    /// Subscribers are notified twice.
     DuplicateWebhook,
-    /// All is done, the answer is cut off in the middle.
+    /// Everything is done, but the answer is cut off in the middle.
     TruncatedJson,
-    /// All is done, the answer is an HTML page with status 200.
+    /// Everything is done, but the answer is an HTML page with status 200.
     Html,
-    /// The page of a shop under maintenance, 503; nothing done.
+    /// The page of a shop under maintenance, 503; nothing was done.
     Maintenance,
-    /// All is done, a warning of PHP stands before the answer.
+    /// Everything is done, but a PHP warning precedes the answer.
     Warning,
 }
 
-/// One fault and when it strikes: the `next` so many requests, else one request in `one_in` (every one, if absent).
+/// One fault and when it strikes: the `next` requests of this number, or else one request in `one_in` (every one,
+/// if absent).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
@@ -51,28 +53,28 @@ pub struct Fault {
     pub next: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_in: Option<u64>,
-    /// Only requests of this method.
+    /// If set, only requests with this method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// Only requests whose path (after `/wp-json/wc/v3`) begins so.
+    /// If set, only requests whose path (after `/wp-json/wc/v3`) begins with this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
 }
 
 impl Fault {
-    /// One that strikes every request.
+    /// A fault that strikes every request.
     #[must_use]
     pub fn always(kind: Kind) -> Self {
         Self { kind, value: None, next: None, one_in: None, method: None, path: None }
     }
 
-    /// One that strikes the next `count` requests.
+    /// A fault that strikes the next `count` requests.
     #[must_use]
     pub fn next(kind: Kind, count: u64) -> Self {
         Self { next: Some(count), ..Self::always(kind) }
     }
 
-    /// The same, only for requests of this method and path.
+    /// The same fault, only for requests with this method and path.
     #[must_use]
     pub fn on(mut self, method: &str, path: &str) -> Self {
         self.method = Some(method.into());
@@ -112,7 +114,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The faults switched on.
+/// The faults that are switched on.
 #[derive(Debug)]
 pub struct Faults {
     on: Mutex<Vec<Fault>>,
@@ -155,7 +157,7 @@ impl Faults {
     }
 }
 
-/// What strikes one request.
+/// The faults that strike one request.
 #[derive(Clone, Debug)]
 pub struct Struck(Vec<(Kind, Option<u64>)>);
 
@@ -164,13 +166,13 @@ impl Struck {
         self.0.iter().any(|(struck, _)| *struck == kind)
     }
 
-    /// Its value, if this fault strikes.
+    /// The fault's value, if it strikes.
     pub fn value(&self, kind: Kind, default: u64) -> Option<u64> {
         self.0.iter().find(|(struck, _)| *struck == kind).map(|(_, value)| value.unwrap_or(default))
     }
 }
 
-/// Numbers from a seed (SplitMix64), so that faults fall the same in every run.
+/// Numbers from a seed (SplitMix64), so faults strike the same requests in every run.
 #[derive(Debug)]
 pub struct Seeded(std::sync::atomic::AtomicU64);
 

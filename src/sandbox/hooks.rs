@@ -1,5 +1,6 @@
-//! Notifies subscribers of what happened, with the faults of the real thing: once and never again, disabled without a
-//! word after six failures in a row, a delivery id that is not unique, the state at delivery instead of the state of the event.
+//! Notifies subscribers of events, with the flaws of the real shop: each event once and never again, silently
+//! disabled after six failures in a row, a delivery id that is not unique, the state at delivery time instead of
+//! the event's state.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use super::{
 
 const FAILURES: i64 = 6;
 
-/// Something that subscribers may want to know.
+/// An event that subscribers may want to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     pub resource: &'static str,
@@ -39,11 +40,11 @@ impl Event {
     }
 }
 
-/// What subscribers are to be notified of.
+/// Reasons to notify subscribers.
 #[derive(Clone, Copy, Debug)]
 pub enum Notice {
     Event(Event),
-    /// A new subscription's first, unsigned request.
+    /// The first, unsigned request to a new subscription.
     Ping(i64),
 }
 
@@ -56,7 +57,7 @@ pub struct Delivery {
     body: String,
 }
 
-/// The deliveries of one event, as the shop is now.
+/// The deliveries of one event, with the shop's current state.
 pub async fn prepare(tx: &mut Tx<'_>, notice: Notice) -> Result<Vec<Delivery>> {
     let event = match notice {
         Notice::Ping(id) => {
@@ -120,7 +121,7 @@ pub fn signature(secret: &str, body: &str) -> String {
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
-/// Notes how a delivery went; the sixth failure in a row disables the webhook.
+/// Record the result of a delivery. The sixth failure in a row disables the webhook.
 pub async fn record_answer(tx: &mut Tx<'_>, notice: Notice, webhook: i64, answer: Option<u16>) -> Result<()> {
     let (topic, id) = match notice {
         Notice::Event(event) => (event.topic(), event.id),
@@ -149,7 +150,7 @@ pub async fn record_answer(tx: &mut Tx<'_>, notice: Notice, webhook: i64, answer
 }
 
 impl Delivery {
-    /// Posts it (plain HTTP only: the sandbox has no TLS); gives the status answered.
+    /// Post it (plain HTTP only: the sandbox has no TLS). Return the status of the answer.
     pub async fn send(&self) -> Option<u16> {
         tokio::time::timeout(Duration::from_secs(5), self.post()).await.ok()?.ok()
     }

@@ -1,4 +1,4 @@
-//! Connections that can be cut from within a request, so that the caller gets no answer at all.
+//! Connections that can be cut by the handler of a request, so that the caller gets no answer at all.
 
 use std::{
     io,
@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::env::Env;
 
-/// Takes connections that can be cut.
+/// Accepts connections that can be cut.
 pub struct Door {
     pub listener: TcpListener,
     pub env: Env,
@@ -32,7 +32,7 @@ pub struct Line {
     cut: Arc<AtomicBool>,
 }
 
-/// Who is at the other end, with the means to cut it off.
+/// The other end of a connection, with the means to cut it.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub address: SocketAddr,
@@ -82,7 +82,7 @@ impl axum::serve::Listener for Door {
         loop {
             match self.listener.accept().await {
                 Ok((stream, address)) => return (Line { stream, cut: Arc::default() }, address),
-                // Out of file handles, mostly: it passes.
+                // Usually the file handles are used up: this passes.
                 Err(_) => self.env.sleep(Duration::from_millis(200)).await,
             }
         }

@@ -1,12 +1,12 @@
-//! A store in a box: a server that answers like a common shop (WooCommerce, REST interface v3), over its own SQLite file, with
-//! faults on demand. For trying and testing configurations; shares no code with `adapter`, so that neither hides the
-//! other's mistakes.
+//! A store in a box: a server that answers like a common shop (WooCommerce, REST interface v3), over its own SQLite
+//! file, with faults on demand. It is for trying and testing configurations. It shares no code with `adapter`, so
+//! neither hides the other's mistakes.
 //!
 //! [`Shop`] is the shop: [`Shop::open`] its file, [`Shop::serve`] it over HTTP, act as its customers and staff
-//! ([`Shop::place_order`], [`Shop::register`], [`Shop::edit`]...). `schema.sql` tells the tables for whoever checks them
-//! with plain SQL. Faults are set by option, by [`Shop::set_faults`], or by `POST /sandbox/faults` (with the token of `--control`) with
-//! `{"faults": [{"kind": "drop-after", "next": 1, "method": "POST", "path": "/orders"}]}`; `GET /sandbox/requests` counts
-//! what came. Both answer on loopback only.
+//! ([`Shop::place_order`], [`Shop::register`], [`Shop::edit`]...). `schema.sql` describes the tables for checks
+//! with plain SQL. Set faults by option, by [`Shop::set_faults`], or by `POST /sandbox/faults` (with the token of
+//! `--control`) with `{"faults": [{"kind": "drop-after", "next": 1, "method": "POST", "path": "/orders"}]}`; `GET
+//! /sandbox/requests` counts the requests received. Both answer on loopback only.
 
 mod auth;
 mod batch;
@@ -48,10 +48,10 @@ pub use staff::Checkout;
 
 use crate::env::Env;
 
-/// Runs a sandbox shop until `shutdown`, having said where it is.
+/// Print the address of a sandbox shop and run it until `shutdown`.
 ///
 /// # Errors
-/// When the file cannot be opened or the address is taken.
+/// If the file cannot be opened or the address is in use.
 pub async fn run(options: Options, env: Env, shutdown: CancellationToken) -> anyhow::Result<()> {
     let shop = Shop::open(&options.file, &options, env).await?;
     let listener =

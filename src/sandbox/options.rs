@@ -1,4 +1,4 @@
-//! How a sandbox shop is set up.
+//! The options of a sandbox shop.
 
 use std::{net::SocketAddr, path::PathBuf};
 

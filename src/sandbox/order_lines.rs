@@ -10,8 +10,8 @@ use super::{
     text::{amount, fixed, plain, rounded},
 };
 
-/// Merges the given lines into the order: one with an `id` changes (quantity 0 removes it), one without is added.
-/// Changing a quantity keeps the totals.
+/// Merge the given lines into the order: a line with an `id` changes that line (quantity 0 removes it), a line
+/// without is added. Changing a quantity keeps the totals.
 pub async fn merge(tx: &mut Tx<'_>, doc: &mut Doc, list: &str, given: &Value) -> Result<()> {
     let mut lines = doc[list].as_array().cloned().unwrap_or_default();
     for given in given.as_array().into_iter().flatten() {
@@ -62,7 +62,7 @@ fn overwrite(line: &mut Value, given: &Value, places: u32) {
     }
 }
 
-/// A line of an article by `product_id`, `variation_id` or `sku`; an unknown one becomes an empty line.
+/// A line of an article by `product_id`, `variation_id` or `sku`. An unknown article becomes an empty line.
 async fn article(tx: &mut Tx<'_>, order: &Doc, given: &Value) -> Result<Value> {
     let mut id = given["variation_id"].as_i64().filter(|id| *id != 0).or_else(|| given["product_id"].as_i64());
     if id.is_none()
@@ -137,7 +137,7 @@ async fn rate(tx: &mut Tx<'_>, order: &Doc, class: &str) -> Result<Option<(i64, 
     tx.tax_rate(class, &country, &state).await
 }
 
-/// Computes the taxes of every line and the order's tax lines.
+/// Calculate the taxes of every line, and the order's tax lines.
 pub async fn tax(tx: &mut Tx<'_>, doc: &mut Doc) -> Result<()> {
     let places = tx.site.kept();
     let shown = |amount: Decimal| fixed(amount, places);

@@ -1,4 +1,4 @@
-//! Orders, their refunds and notes: reading.
+//! Reading orders, their refunds and their notes.
 
 use serde_json::{Map, Value, json};
 
@@ -38,7 +38,7 @@ pub async fn order(tx: &mut Tx<'_>, id: i64, doc: &Doc) -> Result<Value> {
         }
     }
     let mut needs_processing = false;
-    // A line shows the SKU that its article has now, and none of one that was deleted.
+    // A line shows its article's current SKU, and none if the article was deleted.
     let mut skus = Vec::new();
     for line in doc["line_items"].as_array().into_iter().flatten() {
         let product = line["product_id"].as_i64().unwrap_or(0);
@@ -117,7 +117,7 @@ pub async fn order(tx: &mut Tx<'_>, id: i64, doc: &Doc) -> Result<Value> {
     Ok(out)
 }
 
-/// Shows amounts with so many decimals, those of lines as well.
+/// Show amounts, including those of lines, with this number of decimals.
 fn round(shown: &mut Value, places: u32) {
     const AMOUNTS: [&str; 13] = [
         "discount",
@@ -148,7 +148,7 @@ fn round(shown: &mut Value, places: u32) {
     }
 }
 
-/// Lines as they are shown: with unit price, image, and metas twice.
+/// Lines as the interface shows them: with unit price, image, and metas twice.
 fn lines(stored: &Value) -> Value {
     let shown = stored.as_array().into_iter().flatten().map(|line| {
         let mut line = line.clone();

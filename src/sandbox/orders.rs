@@ -1,4 +1,5 @@
-//! Orders: writing. No idempotency key, no check of stock, unknown articles become empty lines: as recorded.
+//! Writing orders. As recorded from the real shop: no idempotency key, no check of stock, unknown articles become
+//! empty lines.
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -63,7 +64,7 @@ pub fn merge_address(address: &mut Value, given: &Value) {
     }
 }
 
-/// Places an order; gives its id.
+/// Place an order. Return its id.
 pub async fn create(tx: &mut Tx<'_>, mut params: Doc, checked: Checked, via: &str) -> Result<i64> {
     apply_schema(tx, &mut params, checked)?;
     let customer = params.get("customer_id").and_then(Value::as_i64).unwrap_or(0);
@@ -103,7 +104,7 @@ pub async fn create(tx: &mut Tx<'_>, mut params: Doc, checked: Checked, via: &st
     let status = params.get("status").and_then(Value::as_str).map(str::to_owned);
     move_to(tx, id, &mut doc, status.as_deref(), params.get("set_paid") == Some(&json!(true))).await?;
     tx.put(Table::Orders, id, &doc).await?;
-    // A new order tells of its making and of its change.
+    // A new order is announced as created and as updated.
     tx.events.push(Event::new("order", "created", id));
     tx.events.push(Event::new("order", "updated", id));
     Ok(id)
@@ -148,7 +149,7 @@ pub async fn delete(tx: &mut Tx<'_>, id: i64, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// The schema, with the statuses that plug-ins registered.
+/// Check against the schema, including the statuses that plug-ins registered.
 fn apply_schema(tx: &Tx<'_>, params: &mut Doc, checked: Checked) -> Result<()> {
     let registered = |status: &Value| tx.site.order_statuses.iter().any(|own| status == own.as_str());
     let own = params.get("status").filter(|status| registered(status)).cloned();
@@ -184,7 +185,7 @@ async fn apply(tx: &mut Tx<'_>, doc: &mut Doc, params: &Doc) -> Result<()> {
     Ok(())
 }
 
-/// Sums the lines up; taxes by the rates of the place of delivery.
+/// Calculate the totals from the lines; taxes follow the rates of the place of delivery.
 pub async fn total(tx: &mut Tx<'_>, doc: &mut Doc) -> Result<()> {
     order_lines::tax(tx, doc).await?;
     let sum = |doc: &Doc, list: &str, name: &str| -> Decimal {
@@ -226,7 +227,7 @@ fn title(status: &str) -> &str {
     }
 }
 
-/// Changes the status with all that hangs on it: dates, stock, notes.
+/// Change the status with everything that depends on it: dates, stock, notes.
 pub async fn move_to(tx: &mut Tx<'_>, id: i64, doc: &mut Doc, status: Option<&str>, paid: bool) -> Result<()> {
     let old = doc["status"].as_str().unwrap_or_default().to_owned();
     let new = match status {
@@ -256,7 +257,7 @@ pub async fn move_to(tx: &mut Tx<'_>, id: i64, doc: &mut Doc, status: Option<&st
     Ok(())
 }
 
-/// Takes the lines off the stock or puts them back, once.
+/// Take the quantities of the lines from the stock, or put them back, once.
 async fn move_stock(tx: &mut Tx<'_>, id: i64, doc: &mut Doc, sell: bool) -> Result<()> {
     let mut changes = Vec::new();
     let mut lines = doc["line_items"].as_array().cloned().unwrap_or_default();
@@ -289,7 +290,7 @@ async fn move_stock(tx: &mut Tx<'_>, id: i64, doc: &mut Doc, sell: bool) -> Resu
     Ok(())
 }
 
-/// Writes a note on an order, for the customer or for the staff; gives its id. No date of the order moves.
+/// Add a note to an order, for the customer or for the staff. Return its id. The order's dates do not change.
 pub async fn note(tx: &mut Tx<'_>, order: i64, note: &str, customer: bool, author: &str) -> Result<i64> {
     let id = tx.next("note").await?;
     let mut doc = Doc::new();

@@ -1,5 +1,5 @@
-//! Products and variations: reading. A listing shows texts with paragraphs added (`view`); what a write answers, or a
-//! reading with `context=edit`, shows them as they are stored.
+//! Reading products and variations. A listing shows texts with paragraphs added (`view`). The answer to a write,
+//! and a reading with `context=edit`, show them as they are stored.
 
 use serde_json::{Map, Value, json};
 
@@ -11,14 +11,14 @@ use super::{
     text,
 };
 
-/// Who is going to read it.
+/// What the object is shown for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
     View,
     Edit,
 }
 
-/// Rows of a listing before paging: (status, sku) narrow it, `parent` 0 lists products.
+/// Rows of a listing before paging: (status, sku) filter it, `parent` 0 lists products.
 #[derive(Debug, Default)]
 pub struct Narrow<'a> {
     pub status: Option<&'a str>,
@@ -30,7 +30,7 @@ pub struct Narrow<'a> {
 }
 
 pub async fn heads(tx: &mut Tx<'_>, narrow: &Narrow<'_>) -> Result<Vec<Head>> {
-    // Looking for SKUs finds variations as well.
+    // A search for SKUs finds variations as well.
     let rows: Vec<(i64, String, String, String, String)> = sqlx::query_as(
         "SELECT id, created, modified, name, sku_key FROM products \
          WHERE (?1 OR parent_id = ?2) AND (CASE ?3 WHEN 'any' THEN status <> 'trash' ELSE status = ?3 END) \
@@ -52,7 +52,7 @@ pub async fn heads(tx: &mut Tx<'_>, narrow: &Narrow<'_>) -> Result<Vec<Head>> {
         .collect())
 }
 
-/// A product as the interface shows it; a variation found among products looks like one, too.
+/// A product as the interface shows it. A variation that is found among products has the form of a product too.
 pub async fn product(tx: &mut Tx<'_>, id: i64, doc: &Doc, context: Context) -> Result<Value> {
     let site = tx.site;
     let edit = context == Context::Edit;
@@ -245,7 +245,7 @@ pub fn variation(tx: &Tx<'_>, id: i64, doc: &Doc, product: &Doc) -> Value {
     out.into()
 }
 
-/// What a variation has none of is its product's.
+/// The product's value of a member, if the variation has none.
 pub fn inherited(doc: &Doc, product: &Doc, name: &str) -> Value {
     let own = doc.get(name).filter(|own| own.as_str().is_some_and(|own| !own.is_empty()));
     own.or_else(|| product.get(name)).cloned().unwrap_or_default()
@@ -261,7 +261,7 @@ async fn terms(tx: &mut Tx<'_>, table: Table, ids: &Value) -> Result<Value> {
     Ok(shown.into())
 }
 
-/// Images show where the shop keeps its copy, never where they came from.
+/// Images show the address of the shop's copy, never their origin.
 fn images(tx: &Tx<'_>, doc: &Doc, base: &str) -> Value {
     let shown = doc["images"].as_array().into_iter().flatten().map(|image| {
         let (date, name) = (&image["date"], image["name"].as_str().unwrap_or_default());

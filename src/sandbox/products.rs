@@ -82,7 +82,7 @@ pub const VARIATION_SCHEMA: Schema = &[
     ("meta_data", Kind::Objects),
 ];
 
-/// Members stored as they are given.
+/// Members that are stored as given.
 const PLAIN: &[&str] = &[
     "type",
     "status",
@@ -112,17 +112,17 @@ const PLAIN: &[&str] = &[
     "post_password",
 ];
 
-/// A product nobody has said anything about.
+/// A product with default values only.
 fn blank() -> Result<Doc> {
     Ok(serde_json::from_str(include_str!("product.json"))?)
 }
 
-/// How strictly a request's members are looked at.
+/// How strictly a request's members are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checked {
-    /// By the schema.
+    /// Against the schema.
     Strictly,
-    /// As an item of a batch.
+    /// As an item of a batch, which is coerced.
     Loosely,
 }
 
@@ -138,7 +138,7 @@ impl Checked {
     }
 }
 
-/// Makes a product; gives its id.
+/// Create a product. Return its id.
 pub async fn create(tx: &mut Tx<'_>, mut params: Doc, checked: Checked) -> Result<i64> {
     checked.apply(SCHEMA, &mut params)?;
     let mut doc = blank()?;
@@ -155,7 +155,7 @@ pub async fn create(tx: &mut Tx<'_>, mut params: Doc, checked: Checked) -> Resul
     Ok(id)
 }
 
-/// Changes a product.
+/// Change a product.
 pub async fn update(tx: &mut Tx<'_>, id: i64, mut params: Doc, checked: Checked) -> Result<()> {
     checked.apply(SCHEMA, &mut params)?;
     let Some(mut doc) = tx.get(Table::Products, id).await?.filter(|doc| doc["type"] != "variation") else {
@@ -171,7 +171,7 @@ pub async fn update(tx: &mut Tx<'_>, id: i64, mut params: Doc, checked: Checked)
     Ok(())
 }
 
-/// Makes a variation of a product; gives its id.
+/// Create a variation of a product. Return its id.
 pub async fn create_variation(tx: &mut Tx<'_>, parent: i64, mut params: Doc, checked: Checked) -> Result<i64> {
     checked.apply(VARIATION_SCHEMA, &mut params)?;
     let Some(product) = tx.get(Table::Products, parent).await? else {
@@ -196,7 +196,7 @@ pub async fn create_variation(tx: &mut Tx<'_>, parent: i64, mut params: Doc, che
     Ok(id)
 }
 
-/// Changes a variation.
+/// Change a variation.
 pub async fn update_variation(tx: &mut Tx<'_>, parent: i64, id: i64, mut params: Doc, checked: Checked) -> Result<()> {
     checked.apply(VARIATION_SCHEMA, &mut params)?;
     let (Some(product), Some(mut doc)) = (
@@ -212,7 +212,7 @@ pub async fn update_variation(tx: &mut Tx<'_>, parent: i64, id: i64, mut params:
     Ok(())
 }
 
-/// Trashes a product, or deletes it for good with its variations.
+/// Move a product to the trash, or delete it for good with its variations.
 pub async fn delete(tx: &mut Tx<'_>, id: i64, force: bool) -> Result<()> {
     let Some(mut doc) = tx.get(Table::Products, id).await?.filter(|doc| doc["type"] != "variation") else {
         return invalid_id(404, "product");
@@ -237,14 +237,14 @@ pub async fn delete(tx: &mut Tx<'_>, id: i64, force: bool) -> Result<()> {
         tx.touch(&mut doc);
         tx.put(Table::Products, id, &doc).await?;
     }
-    // Deleting for good what was in the trash tells nobody.
+    // If something in the trash is deleted for good, nobody is notified.
     if !trashed {
         tx.events.push(Event::new("product", "deleted", id));
     }
     Ok(())
 }
 
-/// Deletes a variation; there is no trash, and no webhook tells it.
+/// Delete a variation. There is no trash for it, and no webhook is sent.
 pub async fn delete_variation(tx: &mut Tx<'_>, parent: i64, id: i64) -> Result<()> {
     if tx.get(Table::Products, id).await?.is_none_or(|doc| doc["parent_id"] != parent) {
         return invalid_id(404, "product_variation");
@@ -253,7 +253,8 @@ pub async fn delete_variation(tx: &mut Tx<'_>, parent: i64, id: i64) -> Result<(
     sync_parent(tx, parent).await
 }
 
-/// Takes sold goods off the stock (or puts them back, negative), which moves the date; gives stock before and after.
+/// Take sold goods from the stock (or put them back if negative). This changes the date. Return the stock before
+/// and after.
 pub async fn sell(tx: &mut Tx<'_>, id: i64, quantity: i64) -> Result<Option<(i64, i64)>> {
     let Some(mut doc) = tx.get(Table::Products, id).await? else { return Ok(None) };
     if doc["manage_stock"] != true {
@@ -266,7 +267,7 @@ pub async fn sell(tx: &mut Tx<'_>, id: i64, quantity: i64) -> Result<Option<(i64
     Ok(Some((before, before - quantity)))
 }
 
-/// Puts what was given into the document, as far as it is understood.
+/// Put the given members into the document, as far as the shop knows them.
 async fn apply(tx: &mut Tx<'_>, doc: &mut Doc, params: &Doc, id: Option<i64>) -> Result<()> {
     for name in PLAIN {
         if let Some(value) = params.get(*name) {
@@ -359,7 +360,7 @@ async fn apply(tx: &mut Tx<'_>, doc: &mut Doc, params: &Doc, id: Option<i64>) ->
     Ok(())
 }
 
-/// Computes what follows from the rest, moves the date, stores; a variation moves its product too.
+/// Calculate dependent members, change the date and store. A variation changes its product's date too.
 async fn save(tx: &mut Tx<'_>, id: i64, doc: &mut Doc) -> Result<()> {
     let priced = |doc: &Doc, name: &str| doc[name].as_str().unwrap_or_default().to_owned();
     let (regular, sale) = (priced(doc, "regular_price"), priced(doc, "sale_price"));
@@ -389,7 +390,7 @@ async fn save(tx: &mut Tx<'_>, id: i64, doc: &mut Doc) -> Result<()> {
     }
 }
 
-/// Price and stock of a variable product follow from its variations.
+/// Derive price and stock of a variable product from its variations.
 async fn sync_parent(tx: &mut Tx<'_>, id: i64) -> Result<()> {
     let Some(mut doc) = tx.get(Table::Products, id).await? else { return Ok(()) };
     let mut lowest: Option<(Decimal, String)> = None;
@@ -416,7 +417,8 @@ pub fn on_sale(doc: &Doc, now: &str) -> bool {
         && bound("date_on_sale_to_gmt").is_none_or(|to| now <= to)
 }
 
-/// A SKU belongs to one object, whatever its case; one in the trash still holds it, and cannot be found by it.
+/// Claim a SKU: only one object may have it, whatever its case. An object in the trash still holds its SKU, but
+/// cannot be found by it.
 async fn claim_sku(tx: &mut Tx<'_>, sku: &str, id: Option<i64>) -> Result<()> {
     if sku.is_empty() {
         return Ok(());
@@ -474,7 +476,7 @@ async fn free_slug(tx: &mut Tx<'_>, slug: &str, id: i64) -> Result<String> {
     Ok(free)
 }
 
-/// Terms that exist; unknown ids are ignored.
+/// Terms that exist. Unknown ids are ignored.
 async fn known_terms(tx: &mut Tx<'_>, table: Table, given: &Value) -> Result<Value> {
     let mut known = Vec::new();
     for term in given.as_array().into_iter().flatten() {
@@ -488,7 +490,8 @@ async fn known_terms(tx: &mut Tx<'_>, table: Table, given: &Value) -> Result<Val
     Ok(known.into())
 }
 
-/// Images in the order given: one with an `id` the product has is kept, each `src` is a new attachment even when it was sent before.
+/// Images in the given order. An image whose `id` the product has is kept; each `src` becomes a new attachment,
+/// even if it was sent before.
 async fn attach(tx: &mut Tx<'_>, doc: &Doc, given: &Value) -> Result<Value> {
     let have = doc["images"].as_array().cloned().unwrap_or_default();
     let mut images = Vec::new();
@@ -525,7 +528,7 @@ async fn product_attributes(tx: &mut Tx<'_>, given: &Value) -> Result<Value> {
     for attribute in given.as_array().into_iter().flatten() {
         let id = attribute["id"].as_i64().unwrap_or(0);
         let global = if id > 0 { tx.get(Table::Attributes, id).await? } else { None };
-        // They are kept as one text, parted by `|`.
+        // They are stored as one text, separated by `|`.
         let given: Vec<String> = match &attribute["options"] {
             Value::Array(options) => options.iter().map(text::plain).collect(),
             other => vec![text::plain(other)],
@@ -554,7 +557,7 @@ async fn product_attributes(tx: &mut Tx<'_>, given: &Value) -> Result<Value> {
     Ok(attributes.into())
 }
 
-/// A variation has options only of attributes its product varies by; others are ignored.
+/// Set a variation's options. Options of attributes by which its product does not vary are ignored.
 fn set_options(doc: &mut Doc, params: &Doc, product: &Doc) {
     let Some(given) = params.get("attributes").and_then(Value::as_array) else { return };
     let mut options = Vec::new();

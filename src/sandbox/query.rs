@@ -1,5 +1,5 @@
-//! Listing: paging, order and date filters, with the traps of the real thing. The default order is unstable: rows of equal
-//! dates come in an order that depends on the page, so that pages repeat and skip; only `orderby=id` is safe.
+//! Listing: paging, order and date filters, with the traps of the real shop. The default order is unstable: the
+//! order of rows with equal dates depends on the page, so pages repeat and skip rows. Only `orderby=id` is safe.
 
 use std::cmp::Ordering;
 
@@ -12,7 +12,7 @@ use super::{
     refusal::Result,
 };
 
-/// Query parameters every listing checks.
+/// Query parameters that every listing checks.
 const LISTING: Schema = &[
     ("per_page", Kind::Range(1, 100)),
     ("page", Kind::Range(1, i64::MAX)),
@@ -27,7 +27,7 @@ const LISTING: Schema = &[
     ("offset", Kind::Whole),
 ];
 
-/// A time in a query; `true` with it when it named its zone.
+/// A time in a query, and whether it names its zone.
 pub fn moment(text: &str) -> Option<(NaiveDateTime, bool)> {
     if let Ok(zoned) = DateTime::parse_from_rfc3339(text) {
         return Some((zoned.with_timezone(&Utc).naive_utc(), true));
@@ -35,7 +35,7 @@ pub fn moment(text: &str) -> Option<(NaiveDateTime, bool)> {
     NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok().map(|time| (time, false))
 }
 
-/// What can be said of a row without reading all of it.
+/// What is known of a row without reading all of it.
 #[derive(Clone, Debug)]
 pub struct Head {
     pub id: i64,
@@ -60,7 +60,7 @@ pub struct Listing {
 #[derive(Debug)]
 struct Bound {
     modified: bool,
-    /// Compare the shop's local time instead of UTC.
+    /// Whether dates are compared in the shop's local time instead of UTC.
     local: bool,
     after: bool,
     limit: String,
@@ -68,7 +68,7 @@ struct Bound {
 
 impl Listing {
     /// # Errors
-    /// 400 naming the parameters that do not fit.
+    /// 400 with the names of the parameters that do not fit.
     pub fn new(query: &mut Doc, site: &Site, order_by: &str, descending: bool) -> Result<Self> {
         check(LISTING, query)?;
         let number = |name: &str| query.get(name).and_then(Value::as_i64).and_then(|n| usize::try_from(n).ok());
@@ -81,7 +81,8 @@ impl Listing {
             ("modified_before", true, false),
         ] {
             if let Some((time, zoned)) = query.get(name).and_then(Value::as_str).and_then(moment) {
-                // A time with a zone is turned into the shop's local time first, even when the column asked for is UTC.
+                // A time with a zone is first converted to the shop's local time, even if it is then compared with
+                // a UTC column.
                 let time = if zoned { time.and_utc().with_timezone(&site.zone).naive_local() } else { time };
                 bounds.push(Bound { modified, local: !gmt, after, limit: stamp(time) });
             }
@@ -101,14 +102,14 @@ impl Listing {
         })
     }
 
-    /// Leaves the date filters unheeded, as the list of customers does.
+    /// Ignore the date filters, as the list of customers does.
     #[must_use]
     pub fn without_dates(mut self) -> Self {
         self.bounds.clear();
         self
     }
 
-    /// The ids of the page asked for, and how many rows there are in all.
+    /// The ids of the requested page, and the total number of rows.
     pub fn page(&self, mut heads: Vec<Head>, site: &Site) -> (Vec<i64>, usize) {
         heads.retain(|head| {
             self.include.as_ref().is_none_or(|ids| ids.contains(&head.id))
@@ -138,7 +139,7 @@ impl Listing {
         }
     }
 
-    /// Ties fall differently on every page.
+    /// Order rows of equal dates differently on every page.
     fn shuffle(&self, head: &Head) -> u64 {
         let mixed = head.id.unsigned_abs().wrapping_add(self.page as u64 * 7919).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         mixed >> 40
@@ -159,7 +160,7 @@ impl Bound {
     }
 }
 
-/// Just the members named in `_fields`.
+/// Keep only the members named in `_fields`.
 pub fn only_fields(object: &mut Value, fields: &str) {
     let asked: Vec<&str> = fields.split(',').map(str::trim).collect();
     if let Value::Object(members) = object {

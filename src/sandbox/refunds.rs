@@ -1,4 +1,4 @@
-//! Money given back for an order.
+//! Refunds of orders.
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -22,11 +22,11 @@ const SCHEMA: Schema = &[
     ("meta_data", Kind::Objects),
 ];
 
-/// Refunds an amount or lines; gives the refund's id.
+/// Refund an amount or lines. Return the refund's id.
 pub async fn create(tx: &mut Tx<'_>, order: i64, mut params: Doc) -> Result<i64> {
     Checked::Strictly.apply(SCHEMA, &mut params)?;
     let Some(mut sale) = tx.get(Table::Orders, order).await? else { return invalid_id(404, "shop_order") };
-    // The real thing answers 500 with `data` 500 here: a refusal in the clothes of an outage.
+    // The real shop answers 500 with `data` 500 here: a refusal that looks like an outage.
     let refused = |message: &str| {
         let mut refusal = Refusal::new(500, "woocommerce_rest_cannot_create_order_refund", message);
         refusal.data = json!(500);

@@ -1,9 +1,9 @@
-//! What the interface answers when it does not do what was asked.
+//! The interface's answers when it does not do what was asked.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-/// Why a request ends without its object.
+/// Why a request fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{}: {}", .0.code, .0.message)]
@@ -16,7 +16,7 @@ pub enum Error {
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// An error as the interface words it: status, code, message and `data`.
+/// An error in the interface's form: status, code, message and `data`.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     pub status: StatusCode,
@@ -31,7 +31,7 @@ impl Refusal {
         Self { status, code: code.into(), message: message.into(), data: json!({ "status": status.as_u16() }) }
     }
 
-    /// Adds a member to `data`.
+    /// Add a member to `data`.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.data[name] = value.into();
@@ -50,12 +50,13 @@ impl From<Refusal> for Error {
     }
 }
 
-/// Ends a request with a refusal.
+/// End a request with a refusal.
 pub fn refuse<T>(status: u16, code: &str, message: impl Into<String>) -> Result<T> {
     Err(Refusal::new(status, code, message).into())
 }
 
-/// The id in the address belongs to nothing; `status` is 404 when reading or deleting and 400 when writing.
+/// Refuse an id in the address that belongs to nothing. `status` is 404 when reading or deleting and 400 when
+/// writing.
 pub fn invalid_id<T>(status: u16, what: &str) -> Result<T> {
     refuse(status, &format!("woocommerce_rest_{what}_invalid_id"), "Invalid ID.")
 }

@@ -1,4 +1,4 @@
-//! The collections of the interface, and what can be done with the objects in each.
+//! The collections of the interface, and the operations on their objects.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     Products,
-    /// Of this product.
+    /// Variations of this product.
     Variations(i64),
     Terms(Table),
     Customers,
@@ -59,7 +59,7 @@ impl Resource {
         }
     }
 
-    /// Deletes and gives the object as it was.
+    /// Delete an object. Return the object as it was.
     pub async fn delete(self, tx: &mut Tx<'_>, id: i64, force: bool) -> Result<Value> {
         let before = self.view(tx, id, Context::Edit).await?;
         match self {
@@ -73,7 +73,7 @@ impl Resource {
         Ok(before.unwrap_or_default())
     }
 
-    /// The object as shown in this collection; a variation is no member of the products.
+    /// The object as this collection shows it. Products do not include variations.
     pub async fn view(self, tx: &mut Tx<'_>, id: i64, context: Context) -> Result<Option<Value>> {
         let belongs = match (self, tx.get(self.table(), id).await?) {
             (_, None) => false,
@@ -84,7 +84,7 @@ impl Resource {
         if belongs { self.view_any(tx, id, context).await } else { Ok(None) }
     }
 
-    /// As [`Self::view`], variations among products included, as in a search by SKU.
+    /// Like [`Self::view`], but products include variations, as in a search by SKU.
     pub async fn view_any(self, tx: &mut Tx<'_>, id: i64, context: Context) -> Result<Option<Value>> {
         let Some(doc) = tx.get(self.table(), id).await? else { return Ok(None) };
         Ok(Some(match self {
@@ -100,7 +100,7 @@ impl Resource {
         }))
     }
 
-    /// Refuses an id that belongs to nothing here.
+    /// Refuse an id that belongs to nothing in this collection.
     pub fn unknown<T>(self, status: u16) -> Result<T> {
         match self {
             Self::Products => invalid_id(status, "product"),
@@ -112,7 +112,7 @@ impl Resource {
         }
     }
 
-    /// Ids of the page a listing asks for, and the total.
+    /// Ids of the page that a listing asks for, and the total.
     pub async fn list(self, tx: &mut Tx<'_>, query: &mut Doc) -> Result<(Listing, Vec<i64>, usize)> {
         let site = tx.site;
         let (order_by, descending) = match self {
@@ -164,7 +164,7 @@ impl Resource {
         Ok((listing, ids, total))
     }
 
-    /// What a listing can be ordered by.
+    /// The orders that a listing can have.
     fn orders(self) -> Schema {
         match self {
             Self::Products | Self::Variations(_) => &[(

@@ -1,4 +1,4 @@
-//! From address and method to what is done, and to the answer's words and headers.
+//! Routes an address and a method to an action, and makes the answer's body and headers.
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -18,17 +18,17 @@ use super::{
     tax_classes,
 };
 
-/// A request, taken apart.
+/// The parts of a request.
 #[derive(Debug)]
 pub struct Call {
     pub method: Method,
     /// Path after `/wp-json/wc/v3`.
     pub path: String,
-    /// Members of query and body; the body's win.
+    /// Members of query and body. If both have one, the body's counts.
     pub params: Doc,
-    /// Query as it was written, without the page, for links.
+    /// Pairs of the query as written, without the page, for links.
     pub query: Vec<(String, String)>,
-    /// A batch dies after half of its items.
+    /// Whether a batch dies after half of its items.
     pub half: bool,
 }
 
@@ -54,7 +54,7 @@ impl Reply {
         self
     }
 
-    /// The answer of a request that was refused.
+    /// The answer to a refused request.
     pub fn refused(error: &Error) -> Self {
         match error {
             Error::Refused(refusal) => Self::of(refusal.status, refusal.body()),
@@ -70,7 +70,7 @@ const COLLECTION: &str = "GET, POST";
 const ITEM: &str = "GET, POST, PUT, PATCH, DELETE";
 const BATCH: &str = "POST, PUT, PATCH";
 
-/// Methods an address knows; absent for one that does not exist.
+/// The methods that an address knows; absent if the address does not exist.
 pub fn allowed(path: &str) -> Option<&'static str> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match segments.as_slice() {
@@ -122,7 +122,7 @@ fn no_route<T>() -> Result<T> {
     refuse(404, "rest_no_route", "No route was found matching the URL and request method.")
 }
 
-/// What the shop's prices are in.
+/// The currency of the shop's prices.
 fn currency(tx: &Tx<'_>) -> Value {
     let (site, all) = (tx.site, format!("{}/wp-json/wc/v3/data/currencies", tx.base));
     let (name, symbol) = match site.currency.as_str() {
@@ -136,7 +136,7 @@ fn currency(tx: &Tx<'_>) -> Value {
     json!({ "code": site.currency, "name": name, "symbol": symbol, "_links": links })
 }
 
-/// Does what a request asks.
+/// Do what a request asks.
 pub async fn dispatch(tx: &mut Tx<'_>, call: Call) -> Result<Reply> {
     let path = call.path.trim_matches('/').to_owned();
     let segments: Vec<&str> = path.split('/').collect();
@@ -183,7 +183,7 @@ pub async fn dispatch(tx: &mut Tx<'_>, call: Call) -> Result<Reply> {
         Place::Collection if call.method == Method::POST => {
             let id = resource.create(tx, call.params, Checked::Strictly).await?;
             let body = resource.view(tx, id, Context::Edit).await?.unwrap_or_default();
-            // The real thing forgets to fill in the product in a variation's address.
+            // The real shop forgets to put the product into a variation's address.
             let path = if matches!(resource, Resource::Variations(_)) {
                 "products/(?P<product_id>[\\d]+)/variations".to_owned()
             } else {
@@ -264,7 +264,7 @@ async fn list(tx: &mut Tx<'_>, resource: Resource, mut call: Call, path: &str) -
 
 const NOTE: Schema = &[("note", Kind::Text), ("customer_note", Kind::Flag), ("added_by_user", Kind::Flag)];
 
-/// Notes and refunds under an order.
+/// Handle notes and refunds below an order.
 async fn children(tx: &mut Tx<'_>, mut call: Call, order: i64, kind: &str, item: Option<i64>) -> Result<Reply> {
     if tx.get(Table::Orders, order).await?.is_none() {
         return if kind == "notes" {
@@ -318,7 +318,7 @@ async fn children(tx: &mut Tx<'_>, mut call: Call, order: i64, kind: &str, item:
         Method::DELETE if call.params.get("force").is_none_or(|force| force != true && force != "true") => {
             refuse(501, "woocommerce_rest_trash_not_supported", "Webhooks do not support trashing.")
         }
-        // Deleting a refund does not move the order's date.
+        // Deleting a refund does not change the order's date.
         Method::DELETE => {
             tx.remove(table, id).await?;
             Ok(Reply::ok(body))

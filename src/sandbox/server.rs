@@ -1,4 +1,4 @@
-//! The shop over HTTP.
+//! Serves the shop over HTTP.
 
 use std::time::Duration;
 
@@ -36,10 +36,10 @@ const BROKEN_PAGE: &str = "<!DOCTYPE html>\n<html><head><title>WordPress &rsaquo
     <body><p>There has been a critical error on this website.</p></body></html>";
 
 impl Shop {
-    /// Answers requests until `shutdown`.
+    /// Answer requests until `shutdown`.
     ///
     /// # Errors
-    /// When the listener breaks.
+    /// If the listener breaks.
     pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
         self.set_base(format!("http://{}", listener.local_addr()?));
         let router = Router::new()
@@ -58,7 +58,7 @@ impl Shop {
         Ok(())
     }
 
-    /// Tells subscribers what happens, one after the other, for as long as the shop is open.
+    /// Notify subscribers of events, one after another, as long as the shop is open.
     async fn notify(&self, shutdown: &CancellationToken) {
         let mut notices = self.inner.notices.lock().await;
         while let Some(notice) = notices.recv().await {
@@ -79,7 +79,7 @@ impl Shop {
                 }
             }
         }
-        // The server's own end is waited for elsewhere.
+        // The end of the server itself is handled elsewhere.
         std::future::pending::<()>().await;
     }
 }
@@ -89,7 +89,7 @@ struct FaultList {
     faults: Vec<Fault>,
 }
 
-/// The sandbox's own switches are for whoever set it up, on the machine it runs on.
+/// Allow the sandbox's own controls only to their owner, on the machine on which it runs.
 fn permitted(shop: &Shop, caller: &Caller, headers: &HeaderMap) -> Result<(), StatusCode> {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let known = shop.inner.control.as_deref().is_some_and(|token| given == Some(token));
@@ -199,7 +199,7 @@ async fn answer(shop: &Shop, path: String, request: Request, struck: &Struck) ->
         strict: shop.inner.strict,
     };
     let half = struck.has(Kind::PartialBatch) && path_is_batch;
-    // The key is looked at apart from the work, so that a used nonce stays used when the work is refused.
+    // Check the key in a transaction of its own: a used nonce stays used even if the work is refused.
     let admitted = match allow {
         Some(_) => shop.within(base.clone(), async |tx| auth::admit(tx, &presented).await).await,
         None => Ok(()),
@@ -225,7 +225,7 @@ fn pairs(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Members of query and body; `name[]` and `name[0]` in the query make lists.
+/// Members of query and body. `name[]` and `name[0]` in the query make lists.
 fn params(query: &[(String, String)], body: &Bytes) -> Result<Doc, Box<Refusal>> {
     let mut params = Doc::new();
     for (name, value) in query {

@@ -32,7 +32,7 @@ pub(super) struct Inner {
     db: Mutex<SqliteConnection>,
     pub(super) site: Site,
     pub(super) strict: bool,
-    /// Token of the addresses below `/sandbox`.
+    /// Token for the addresses below `/sandbox`.
     pub(super) control: Option<String>,
     pub(super) faults: Faults,
     pub(super) env: Env,
@@ -43,10 +43,11 @@ pub(super) struct Inner {
 }
 
 impl Shop {
-    /// Opens the shop in `path`, and makes it if there is none. Keys and taxes of `options` are set anew each time.
+    /// Open the shop in `path`, and create it if there is none. Keys and taxes of `options` are set again each
+    /// time.
     ///
     /// # Errors
-    /// When the file cannot be opened or belongs to something else.
+    /// If the file cannot be opened or belongs to something else.
     pub async fn open(path: &Path, options: &Options, env: Env) -> anyhow::Result<Self> {
         let mut conn = db::open(path).await?;
         set_up(&mut conn, options).await?;
@@ -78,20 +79,21 @@ impl Shop {
         })
     }
 
-    /// Switches faults on, in place of those before.
+    /// Switch faults on. They replace the previous ones.
     pub fn set_faults(&self, faults: Vec<Fault>) {
         self.inner.faults.set(faults);
     }
 
-    /// How many requests came over HTTP so far, by method and address with `*` for ids: `POST /products/batch`.
+    /// Number of requests received over HTTP so far, by method and address with `*` for ids: `POST
+    /// /products/batch`.
     pub fn requests(&self) -> BTreeMap<String, u64> {
         self.inner.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Does what a request would, as the shop's own staff: no key, no faults, not counted.
+    /// Do what a request would do, as the shop's own staff: without key and faults, and not counted.
     ///
     /// # Errors
-    /// As the interface would refuse it.
+    /// The interface's refusal.
     pub async fn staff(&self, method: Method, path: &str, body: Value) -> Result<Value> {
         let mut params = Doc::new();
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
@@ -105,7 +107,7 @@ impl Shop {
         self.within(self.base(), async |tx| Ok(routes::dispatch(tx, call).await?.body)).await
     }
 
-    /// One transaction on the shop; kept if `work` succeeds, and then sent to subscribers.
+    /// Run one transaction on the shop. If `work` succeeds, keep it and send its events to subscribers.
     pub(super) async fn within<T>(&self, base: String, work: impl AsyncFnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
         let inner = &self.inner;
         let mut conn = inner.db.lock().await;
@@ -131,7 +133,7 @@ impl Shop {
             }
         }
         for notice in events.into_iter().map(Notice::Event).chain(tx.pings.into_iter().map(Notice::Ping)) {
-            // Without a server nobody listens, and nobody needs to be notified.
+            // Without a server there are no listeners, so nobody needs to be notified.
             let _ = inner.outbox.send(notice);
         }
         Ok(done)

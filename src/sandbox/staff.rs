@@ -1,5 +1,5 @@
-//! What people do in a shop, for demonstrations and tests: they register, they buy, the staff changes prices and texts.
-//! It happens on the shop itself, not over HTTP; webhooks fire all the same.
+//! What people do in a shop, for demonstrations and tests: they register, they buy, the staff changes prices and
+//! texts. It happens in the shop itself, not over HTTP, but webhooks are sent as well.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -12,32 +12,33 @@ use super::{
     shop::Shop,
 };
 
-/// What a customer leaves at the till.
+/// What a customer enters at the checkout.
 #[derive(Clone, Debug, Default)]
 pub struct Checkout {
     /// The account; absent for a guest.
     pub customer: Option<i64>,
     /// `{first_name, last_name, company, address_1, address_2, city, state, postcode, country, email, phone}`
     pub billing: Value,
-    /// The same without e-mail; `Null`: as billing.
+    /// Like `billing` without e-mail. `Null` means the same as billing.
     pub shipping: Value,
     /// SKU and pieces.
     pub lines: Vec<(String, i64)>,
-    /// Way of delivery and what it costs, net, as decimal text.
+    /// Delivery method and its net price, as decimal text.
     pub delivery: Option<(String, String)>,
-    /// `bacs`, `cod`, `redsys`...; the order counts as paid.
+    /// `bacs`, `cod`, `redsys`... The order counts as paid.
     pub payment: String,
     pub note: String,
-    /// Shown with the order in the interface: `[{key, value}]`.
+    /// Metadata that the interface shows with the order: `[{key, value}]`.
     pub meta: Value,
 }
 
 impl Shop {
-    /// A customer buys: an order in `processing`, stock falls, notes and webhooks as at a real till; gives the order's id.
+    /// Let a customer buy: creates an order in `processing`, lowers the stock, adds notes and sends webhooks like a
+    /// real checkout. Return the order's id.
     ///
     /// # Errors
-    /// `woocommerce_rest_cart_invalid_product` (404) for an unknown SKU and `woocommerce_rest_cart_out_of_stock` (409) when there is too
-    /// little of it: a customer cannot buy what is not there.
+    /// `woocommerce_rest_cart_invalid_product` (404) for an unknown SKU, and `woocommerce_rest_cart_out_of_stock`
+    /// (409) if there is too little stock: a customer cannot buy what is not there.
     pub async fn place_order(&self, checkout: &Checkout) -> Result<i64> {
         let mut params = Doc::new();
         let shipping = if checkout.shipping.is_null() { &checkout.billing } else { &checkout.shipping };
@@ -88,7 +89,8 @@ impl Shop {
         .await
     }
 
-    /// A customer registers; gives the account's id. `address` as billing in [`Checkout`], its e-mail included.
+    /// Let a customer register. Return the account's id. `address` has the form of `billing` in [`Checkout`], with
+    /// its e-mail address.
     ///
     /// # Errors
     /// `registration-error-email-exists` and `customer_invalid_email`, both 400.
@@ -103,7 +105,7 @@ impl Shop {
         Ok(account["id"].as_i64().unwrap_or_default())
     }
 
-    /// Gives an account a role, as plug-ins do (`wholesale_customer`); the interface cannot.
+    /// Give an account a role, as plug-ins do (`wholesale_customer`); the interface cannot.
     ///
     /// # Errors
     /// `woocommerce_rest_invalid_id` (404) if there is no such account.
@@ -118,10 +120,10 @@ impl Shop {
         .await
     }
 
-    /// Changes members of the product or variation with this SKU: `{"regular_price": "9.90"}`, `{"name": ".."}`.
+    /// Change members of the product or variation with this SKU: `{"regular_price": "9.90"}`, `{"name": ".."}`.
     ///
     /// # Errors
-    /// `woocommerce_rest_product_invalid_id` (404) if there is none, and whatever the interface refuses.
+    /// `woocommerce_rest_product_invalid_id` (404) if there is none, and any refusal of the interface.
     pub async fn edit(&self, sku: &str, change: Value) -> Result<()> {
         let path = self.path_of(sku).await?;
         self.staff(Method::PUT, &path, change).await.map(|_| ())
@@ -136,10 +138,10 @@ impl Shop {
         self.staff(Method::GET, &format!("{path}?context=edit"), Value::Null).await
     }
 
-    /// Moves an order to a status, as the staff does by hand.
+    /// Move an order to a status, as the staff does by hand.
     ///
     /// # Errors
-    /// As the interface refuses it.
+    /// The interface's refusal.
     pub async fn set_order_status(&self, order: i64, status: &str) -> Result<()> {
         self.staff(Method::PUT, &format!("/orders/{order}"), json!({ "status": status })).await.map(|_| ())
     }
@@ -147,7 +149,7 @@ impl Shop {
     /// Objects of a collection, all pages: `/products`, `/orders?status=processing`.
     ///
     /// # Errors
-    /// As the interface refuses it.
+    /// The interface's refusal.
     pub async fn all(&self, collection: &str) -> Result<Vec<Value>> {
         let joint = if collection.contains('?') { '&' } else { '?' };
         let mut rows = Vec::new();

@@ -1,4 +1,4 @@
-//! Tax classes: those of a fresh shop, those that a rate is of, and those that somebody made.
+//! Tax classes: those of a new shop, those of tax rates, and those that somebody created.
 
 use serde_json::{Value, json};
 
@@ -9,9 +9,9 @@ use super::{
     text,
 };
 
-/// Where the shop's own list stands among its settings.
+/// The setting that holds the shop's own list.
 const SETTING: &str = "tax_classes";
-/// A class without a slug of its own.
+/// The slug of the standard class, which has none of its own.
 const STANDARD: &str = "standard";
 
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub async fn list(tx: &mut Tx<'_>) -> Result<Value> {
     Ok(std::iter::once(Class::standard()).chain(classes).map(|class| class.view(tx)).collect())
 }
 
-/// One class, which the real thing shows as a list of one.
+/// One class, which the real shop shows as a list of one.
 pub async fn one(tx: &mut Tx<'_>, slug: &str) -> Result<Value> {
     let found = known(tx).await?.into_iter().find(|class| class.slug == text::slug(slug));
     match found.or_else(|| (slug == STANDARD).then(Class::standard)) {
@@ -49,7 +49,7 @@ pub async fn one(tx: &mut Tx<'_>, slug: &str) -> Result<Value> {
     }
 }
 
-/// Makes a class of this name; gives its slug with what is shown of it.
+/// Create a class with this name. Return its slug and how it is shown.
 pub async fn create(tx: &mut Tx<'_>, mut params: Doc) -> Result<(String, Value)> {
     require(&params, "name")?;
     check(&[("name", Kind::Text)], &mut params)?;
@@ -75,7 +75,7 @@ pub async fn create(tx: &mut Tx<'_>, mut params: Doc) -> Result<(String, Value)>
     Ok((slug, shown))
 }
 
-/// Takes a class away with its rates. There is no trash for it, and the standard one stays.
+/// Delete a class with its rates. There is no trash for it, and the standard class cannot be deleted.
 pub async fn delete(tx: &mut Tx<'_>, slug: &str, force: bool) -> Result<Value> {
     if !force {
         return refuse(501, "woocommerce_rest_trash_not_supported", "Taxes do not support trashing.");
@@ -90,7 +90,8 @@ pub async fn delete(tx: &mut Tx<'_>, slug: &str, force: bool) -> Result<Value> {
     Ok(gone.view(tx))
 }
 
-/// The class of a product as it is stored: the standard one is empty, and so is one that the shop does not know.
+/// The class of a product as it is stored. The standard class is stored as an empty text, and so is one that the
+/// shop does not know.
 pub async fn stored(tx: &mut Tx<'_>, doc: &Doc) -> Result<String> {
     let class = text::slug(doc["tax_class"].as_str().unwrap_or_default());
     let is_parents = class == "parent" && doc["type"] == "variation";

@@ -45,7 +45,7 @@ pub async fn update(tx: &mut Tx<'_>, table: Table, id: i64, mut params: Doc, che
     Term { table, id, doc }.write(tx, &params, false).await
 }
 
-/// Terms have no trash.
+/// Delete a term. Terms have no trash.
 pub async fn delete(tx: &mut Tx<'_>, table: Table, id: i64, force: bool) -> Result<()> {
     if tx.get(table, id).await?.is_none() {
         return missing(404);
@@ -71,7 +71,7 @@ fn missing<T>(status: u16) -> Result<T> {
     refuse(status, "woocommerce_rest_term_invalid", "Resource does not exist.")
 }
 
-/// A term on its way into its table.
+/// A term before it is stored.
 struct Term {
     table: Table,
     id: i64,
@@ -105,7 +105,8 @@ impl Term {
         tx.put(table, id, &self.doc).await
     }
 
-    /// Its slug: what is asked for, else one of its name. A name exists once under one parent; a slug once in all.
+    /// Choose its slug: the requested one, or else one made from its name. A name is unique below one parent, a
+    /// slug in the whole table.
     async fn claim(&self, tx: &mut Tx<'_>, asked_slug: Option<&str>) -> Result<String> {
         let Self { table, id, doc } = self;
         let name = doc.get("name").and_then(Value::as_str).unwrap_or_default();

@@ -1,9 +1,9 @@
-//! What the shop does to texts and prices before it stores them: the alterations that surprise its callers.
+//! What the shop does to texts and prices before it stores them: changes that surprise its callers.
 
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::Value;
 
-/// Text with bare `&` as `&amp;` and without scripts; other tags stay.
+/// Text with bare `&` as `&amp;` and without scripts. Other tags stay.
 pub fn filtered(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -35,7 +35,7 @@ fn script_tag(text: &str) -> Option<usize> {
     (lower.starts_with("<script") || lower.starts_with("</script")).then(|| text.find('>').map(|at| at + 1)).flatten()
 }
 
-/// Text as plain readers of the interface see it: paragraphs around lines that have none.
+/// Text as plain readers of the interface get it: with paragraphs around lines that have none.
 pub fn paragraphs(text: &str) -> String {
     let mut out = String::new();
     for block in text.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {
@@ -52,7 +52,8 @@ pub fn paragraphs(text: &str) -> String {
     out
 }
 
-/// A price as the shop reads it: everything but digits, minus and the last point is dropped, so `19,5` becomes `195`.
+/// A price as the shop reads it: everything but digits, minus and the last point is dropped, so `19,5` becomes
+/// `195`.
 pub fn price(value: &Value) -> String {
     let given = plain(value);
     let last_point = given.rfind('.');
@@ -73,22 +74,22 @@ pub fn plain(value: &Value) -> String {
     }
 }
 
-/// The number a stored amount means; an empty or broken one is zero.
+/// The number of a stored amount. An empty or broken one is zero.
 pub fn amount(text: &str) -> Decimal {
     text.trim().parse().unwrap_or_default()
 }
 
-/// Decimals of the shop's prices.
+/// Number of decimals of the shop's prices.
 pub const CENTS: u32 = 2;
-/// Decimals of an amount that is not rounded.
+/// Number of decimals of an amount that is not rounded.
 pub const EXACT: u32 = 6;
 
-/// Amount with two decimals, half away from zero.
+/// An amount with two decimals, rounded half away from zero.
 pub fn money(amount: Decimal) -> String {
     fixed(amount, CENTS)
 }
 
-/// Amount with so many decimals, half away from zero.
+/// An amount with this number of decimals, rounded half away from zero.
 pub fn fixed(amount: Decimal, places: u32) -> String {
     let mut rounded = rounded(amount, places);
     rounded.rescale(places);
@@ -102,8 +103,8 @@ pub fn rounded(amount: Decimal, places: u32) -> Decimal {
     amount.round_dp_with_strategy(places, RoundingStrategy::MidpointAwayFromZero)
 }
 
-/// Part of an address: lower case, without tags and entities, words joined by `-`; letters outside ASCII percent-encoded
-/// unless they are Latin with an accent.
+/// Text as part of an address: lower case, without tags and entities, words joined by `-`. Letters outside ASCII
+/// are percent-encoded, except Latin letters with an accent, which lose it.
 pub fn slug(text: &str) -> String {
     let readable = readable_slug(text);
     let mut out = String::with_capacity(readable.len());
@@ -121,7 +122,7 @@ pub fn slug(text: &str) -> String {
     out
 }
 
-/// As [`slug`], with letters outside ASCII as they are.
+/// Like [`slug`], but letters outside ASCII stay as they are.
 pub fn readable_slug(text: &str) -> String {
     let mut out = String::new();
     let mut skipping = None;

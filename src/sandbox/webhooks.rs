@@ -1,4 +1,4 @@
-//! Subscriptions to what happens in the shop.
+//! Subscriptions to events of the shop.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ const SCHEMA: Schema = &[
     ("delivery_url", Kind::Text),
 ];
 
-/// What the shop's own code calls each topic.
+/// The names of each topic in the shop's own code.
 fn hooks(topic: &str) -> Option<&'static [&'static str]> {
     Some(match topic {
         "order.created" => &["woocommerce_new_order"],

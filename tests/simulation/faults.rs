@@ -91,8 +91,8 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Draws the faults of a seed, but for the kinds in `without` (by their words). Leaving out a kind changes no other
-    /// draw.
+    /// Draws the faults of a seed, without the kinds in `without` (by their words). Leaving out a kind changes no
+    /// other draw.
     pub fn draw(rng: &Rng, without: &BTreeSet<String>) -> Self {
         let drawn = Fault::ALL.iter().filter(|_| rng.permille(600)).copied().collect::<Vec<_>>();
         let wire = [0, 60, 180, 350][usize::try_from(rng.below(4)).unwrap()];

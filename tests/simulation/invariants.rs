@@ -121,7 +121,7 @@ impl Invariants {
         }
     }
 
-    /// Remembers which orders a listing of a shop showed.
+    /// Remembers which orders a shop's listing showed.
     pub fn note_orders_listed(&mut self, rows: &Value, now: DateTime<Utc>) {
         for row in items(rows) {
             if let (Some(number), Some(email)) = (row["number"].as_str(), row["email"].as_str()) {
@@ -130,7 +130,8 @@ impl Invariants {
         }
     }
 
-    /// Stock is never raised above the ERP's figure less the orders of all shops that this figure does not account for.
+    /// Stock is never raised above the ERP's figure minus the orders of all shops that this figure does not account
+    /// for.
     pub fn check_stock_batch(&mut self, shop: &Model, shops: &[&Model], body: &Value, sent: DateTime<Utc>) {
         for item in items(&body["items"]) {
             let Some(product) = shop.products.get(&id_of(&item["id"])) else { continue };
@@ -163,7 +164,7 @@ impl Invariants {
     /// At rest, no field is written that already has the value, as the target stores it.
     pub fn check_product_update(&mut self, model: &Model, id: u64, item: &Value) {
         let Some(product) = model.products.get(&id).filter(|_| self.at_rest) else { return };
-        // Without its state the engine does not know how the other side alters a text.
+        // If its state is lost, the engine does not know how the other side alters a text.
         let stored = |text: &str| if self.state_is_lost { text.to_owned() } else { kept(model.kind, text) };
         let text = |field: &str, there: &str| item[field].as_str().is_some_and(|text| stored(text) == there);
         let idle = [
@@ -184,7 +185,8 @@ impl Invariants {
         }
     }
 
-    /// An edit that no listing has shown yet is not overwritten, unless the last listing is more recent than a batch takes.
+    /// An edit that no listing has shown yet is not overwritten, unless the last listing is more recent than a
+    /// batch takes.
     pub fn check_text_update(
         &mut self,
         (host, id): (&'static str, u64),

@@ -284,7 +284,7 @@ impl<'a> Life<'a> {
         }
         let shop = self.pick_shop();
         let customer = Customer {
-            // With two shops, customers have numbers of their own, so that both shops number orders 1, 2, 3 without a
+            // With two shops, customers have numbers of their own. Then both shops number orders 1, 2, 3 without a
             // gap.
             email: format!(
                 "c{}@{}",
@@ -358,7 +358,7 @@ impl<'a> Life<'a> {
         self.change("erp", id, "renames", |product| product.name = name);
     }
 
-    /// Edits single fields, so that there is no reason to write any other.
+    /// Edits single fields; there is no reason to write any other.
     pub fn edit_single_fields(&mut self) {
         let shop = self.pick_shop();
         if let Some(id) = self.pick_product(shop) {
@@ -621,7 +621,7 @@ impl<'a> Life<'a> {
     }
 }
 
-/// The domain of a shop's customers, which tells whose they are.
+/// The domain of a shop's customers, which shows to which shop they belong.
 fn domain(shop: &str) -> &'static str {
     if shop == OUTLET { OUTLET_DOMAIN } else { "example.com" }
 }

@@ -1,15 +1,13 @@
 //! A model ERP and a model shop, in memory, with the habits of real systems.
 //!
-//! - Both count their ids and have a clock of their own. Dates have whole seconds and move on every write, even on one
-//!   that changes nothing. An order is refunded as often as somebody asks for it.
-//! - The shop alters and cuts texts silently, lists by page number and by link, subtracts what it sells at once, and
-//!   stores no reference of another system.
-//! - The ERP lists by the last id and by cursor, creates the same order or customer as often as it is sent, cuts long
-//!   texts, and requires a login.
+//! - Both count their ids and have a clock of their own. Dates have whole seconds and move on every write, even on
+//!   one that changes nothing. An order is refunded as often as somebody asks for it.
+//! - The shop alters and cuts texts silently, lists by page number and by link, subtracts what it sells at once,
+//!   and stores no reference of another system.
+//! - The ERP lists by the last id and by cursor, creates the same order or customer as often as it is sent, cuts
+//!   long texts, and requires a login.
 //!
-//! One file, because all of it is one state that requests change in many ways.
-//!
-//! One file, because both models share their ids, clocks and dates.
+//! One file, because all of it is one state with shared ids, clocks and dates, which requests change in many ways.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,12 +39,12 @@ pub struct Product {
     pub barcode: String,
     /// The tax class in this side's words; empty for none.
     pub tax: String,
-    /// Whether its row is unreadable, until somebody mends it.
+    /// Whether its row is unreadable, until somebody corrects it.
     pub broken: bool,
     pub updated: i64,
     /// When the engine created it here.
     pub made: i64,
-    /// Whether the answer to its creation named the variant of another article, so that the engine may not know this
+    /// Whether the answer to its creation named the variant of another article. If so, the engine may not know this
     /// one's.
     pub unheard: bool,
 }
@@ -97,7 +95,7 @@ impl Order {
         matches!(self.status.as_str(), "pending" | "failed")
     }
 
-    /// How many of an article it contains.
+    /// The quantity of an article that it contains.
     pub fn many(&self, sku: &str) -> i64 {
         self.lines.iter().filter(|(sold, _, _)| sold == sku).map(|(_, quantity, _)| quantity).sum()
     }
@@ -137,7 +135,7 @@ pub const OWN_ADDRESS: &str = "own ";
 /// The domain of the customers of the second shop.
 pub const OUTLET_DOMAIN: &str = "outlet.example.com";
 
-/// The prefix of export prices, so that they can be told from the others anywhere.
+/// The prefix of export prices, which distinguishes them from all others.
 pub const ABROAD: &str = "99";
 
 /// The price of an article in one list.
@@ -201,7 +199,7 @@ impl Call<'_> {
         self.query.get(name).is_none_or(|asked| asked == value)
     }
 
-    /// Whether a date, as this side writes it, is not before the one that is asked for.
+    /// Whether a date, as this side writes it, is not before the requested one.
     fn is_since(&self, shown: &str) -> bool {
         self.query.get("since").is_none_or(|since| shown >= since.as_str())
     }

@@ -14,7 +14,7 @@ use vaiven::internals::{mapping::Fields, store::*};
 
 use crate::{mutants::Mutant, setting::OUTLET, store_methods::store_methods};
 
-/// Behaves like `inner`, but for what the planted bug changes.
+/// Behaves like `inner`, except for what the planted bug changes.
 pub struct MutantStore {
     mutant: Mutant,
     inner: Arc<dyn Store>,
@@ -60,7 +60,7 @@ fn known_before(replica: &ReplicaWrite, entity: &str) -> Replica {
     }
 }
 
-/// Forgets what was sent where the target stored something else.
+/// Forgets what was sent if the target stored something else.
 fn without_alterations(replica: &mut ReplicaWrite) {
     replica.sent.clear();
 }

@@ -20,7 +20,7 @@ use crate::{
     mutants::Mutant,
 };
 
-/// Behaves like `inner`, but for what the planted bug changes.
+/// Behaves like `inner`, except for what the planted bug changes.
 pub struct MutantSystem {
     mutant: Mutant,
     inner: Arc<dyn System>,
@@ -94,7 +94,7 @@ impl System for MutantSystem {
         }
         if self.mutant == Mutant::UnreadableIsAbsent {
             page.rows.retain(is_readable);
-            // Otherwise the listing would turn out to be short.
+            // Otherwise the listing would be found to be short.
             page.total = None;
         }
         page.rows.iter_mut().for_each(|row| self.mutate_row(request.entity, row));
@@ -145,7 +145,7 @@ impl System for MutantSystem {
         }
         for outcome in &mut outcomes {
             match (self.mutant, &mut outcome.result) {
-                // Name another field, so that the engine does not look for the object that has the value.
+                // Name another field to keep the engine from looking for the object that has the value.
                 (Mutant::RefusalIsFinal, Err(failure)) if failure.class == Class::Rejected => {
                     failure.field = Some("name".into());
                 }

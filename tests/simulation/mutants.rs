@@ -19,7 +19,7 @@ pub enum Mutant {
     LostIsFailed,
     /// A job to be retried counts as done.
     LostJob,
-    /// The sent value is not stored beside the value that the target made of it.
+    /// The sent value is not stored in addition to the value that the target made of it.
     ForgottenAlteration,
     /// A listing with fewer rows than it announces counts as complete.
     UnprovenListing,

@@ -1,5 +1,5 @@
-//! Settings: what is special about a seed, besides what all seeds have. A seed has one setting, so that it stays cheap
-//! and one special case does not hide another.
+//! Settings: what is special about a seed, in addition to what all seeds have. A seed has only one setting, which
+//! keeps it cheap and keeps one special case from hiding another.
 
 use chrono::{DateTime, Utc};
 
@@ -33,11 +33,11 @@ settings! {
     Adopted = "adopted",
     /// The ERP writes local time without a zone, in the night of a clock change; some dates are in the next year.
     Clocks = "clocks",
-    /// Orders and prices in two currencies, though the ERP's orders and the shop's prices have room for one only.
+    /// Orders and prices in two currencies, although the ERP's orders and the shop's prices have room for only one.
     Currencies = "currencies",
     /// Customers with addresses, which have ids of their own at each side.
     Children = "children",
-    /// People enter unreadable values, and mend them late.
+    /// People enter unreadable values, and correct them late.
     Odd = "odd",
     /// Articles have barcodes, which are unique in the shop, and people swap them in the ERP.
     Swaps = "swaps",
@@ -96,8 +96,7 @@ impl Setting {
         Self::Outdated,
     ];
 
-    /// Draws the setting of a seed from random numbers of its own, so that a new setting changes nothing else in a
-    /// seed.
+    /// Draws the setting of a seed from random numbers of its own: a new setting changes nothing else in a seed.
     pub fn draw(seed: u64) -> Self {
         let rng = Rng::new(seed.rotate_left(31) ^ 0x5E77);
         Self::IN_PLAY[usize::try_from(rng.below(Self::IN_PLAY.len() as u64)).unwrap()]

@@ -31,7 +31,7 @@ impl Life<'_> {
         self.wire.with(host, |model| model.products.get_mut(&id).unwrap().updated += AHEAD);
     }
 
-    /// Draws a tax class in the ERP's words; empty where tax classes do not matter.
+    /// Draws a tax class in the ERP's words; empty if tax classes do not matter.
     pub(crate) fn tax(&self) -> String {
         if self.trade.setting != Setting::Altering {
             return String::new();
@@ -65,7 +65,7 @@ impl Life<'_> {
         self.sold.extend(order.lines.into_iter().map(|(sku, _, _)| sku));
     }
 
-    /// The barcode of a new article; empty where barcodes do not matter.
+    /// The barcode of a new article; empty if barcodes do not matter.
     pub(crate) fn barcode(&self, sku: &str) -> String {
         if self.trade.setting != Setting::Swaps {
             return String::new();
@@ -124,7 +124,7 @@ impl Life<'_> {
         }
     }
 
-    /// Adds customers to the ERP that the shop will have, too, under another e-mail address.
+    /// Adds customers to the ERP that the shop will have too, with another e-mail address.
     pub(crate) fn add_known_customers(&mut self) {
         for number in 1..=3 + self.rng.below(4) {
             let vat = tax_number(number);

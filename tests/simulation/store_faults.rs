@@ -104,7 +104,7 @@ impl FaultyStore {
 
     /// Draws the fault of the next call and waits while the disk is stalled.
     async fn before_call(&self, method: &'static str) -> Option<Fault> {
-        // Yield first, so that a crash can happen between any two calls.
+        // Yield first: a crash must be able to happen between any two calls.
         tokio::task::yield_now().await;
         let fault = if self.wire.is_calm() { None } else { self.faults.in_the_store(&self.rng) };
         if let Some(fault) = fault {

@@ -1,5 +1,5 @@
-//! The runtime of the state store. Each call of the store ends before the simulation goes on, so that a seed always
-//! gives the same order of events, whatever the database's own threads do.
+//! The runtime of the state store. Each call of the store ends before the simulation goes on. Therefore a seed
+//! always gives the same order of events, whatever the database's own threads do.
 
 use std::{
     future::poll_fn,
@@ -19,7 +19,7 @@ pub struct StoreRuntime {
     quiet: Arc<Quiet>,
 }
 
-/// Tells when no task is left on the runtime but the permanent ones that an open store keeps.
+/// Notifies when only the permanent tasks that an open store keeps are left on the runtime.
 #[derive(Default)]
 struct Quiet {
     waiting: Mutex<Option<Waker>>,

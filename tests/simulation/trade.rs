@@ -1,5 +1,5 @@
-//! How the simulated company uses its systems: what is synchronised, who owns texts, which actions are frequent. Drawn by
-//! the seed.
+//! How the simulated company uses its systems: what is synchronised, who owns texts, which actions are frequent.
+//! Drawn by the seed.
 
 use crate::{mutants::Mutant, rng::Rng, setting::Setting};
 
@@ -90,7 +90,7 @@ impl Trade {
                 Self { prices: true, ..drawn }
             }
             Setting::Children => Self { customers: true, ..drawn },
-            // An update of a shared text stores an intent first: one more call that a worker may be late with.
+            // An update of a shared text stores an intent first: one more call for which a worker may be late.
             Setting::Hesitant => Self { every: 3, texts: Texts::Shared, ..drawn },
             Setting::Joining => drawn.joining(rng),
             Setting::Recognised => Self { customers: true, joins: Joins::Rule, ..drawn },

@@ -274,7 +274,7 @@ impl Transport for Wire {
         let note = |how: &str| self.note(format!("{line} {how} {}", fault.map_or("", Fault::word)));
         let lost = || Err(TransportError::Lost("by the simulation".into()));
         let sent = self.clock.truth();
-        // Yield here and after the effect, so that a crash can happen before the effect and before the answer.
+        // Yield here and after the effect: a crash must be able to happen before the effect and before the answer.
         tokio::task::yield_now().await;
         match fault {
             Some(Fault::NotSent) => {
@@ -305,7 +305,8 @@ impl Transport for Wire {
         let only = (fault == Some(Fault::HalfBatch)).then(|| usize::try_from(self.rng.below(3)).unwrap());
         let call = Call { method, path: &path, query, session, body, now: self.now(host), only };
         let mut answer = self.carry_out(host, &call, sent);
-        // Double only what may be done twice: no client can protect the rest from a network that repeats requests.
+        // Double only requests that may be carried out twice: no client can protect the others from a network that
+        // repeats requests.
         if fault == Some(Fault::Doubled)
             && !matches!(path.as_str(), "/orders" | "/customers")
             && !path.ends_with("/refund")
@@ -314,7 +315,7 @@ impl Transport for Wire {
         }
         note(&answer.status.to_string());
         tokio::task::yield_now().await;
-        // An answer takes time.
+        // An answer takes some time.
         let slow = if fault == Some(Fault::Slow) { 9000 } else { 400 };
         self.env.sleep(Duration::from_millis(20 + self.rng.below(slow))).await;
         match fault {

@@ -65,7 +65,7 @@ pub struct Play {
     pub postgres: Option<String>,
 }
 
-/// What came of a seed.
+/// Result of a seed.
 pub struct Outcome {
     /// Broken promises, in words; none if the seed passes.
     pub violations: Vec<String>,
@@ -131,7 +131,7 @@ struct Simulation {
     store: Mutex<Option<SharedStore>>,
 }
 
-/// Whether the engine was woken. It is polled only then, so that one can see when it is waiting.
+/// Whether the engine was woken. It is polled only then, which shows when it is waiting.
 struct WakeFlag(AtomicBool);
 
 impl Wake for WakeFlag {
@@ -227,7 +227,7 @@ impl Simulation {
         }
         self.calm(&mut life);
         self.grow();
-        // After a crash on a shared database, the leases have to expire first.
+        // After a crash on a shared database, the leases must expire first.
         self.clock.pass(chrono::Duration::minutes(10));
         self.wire.tick();
         self.open();
@@ -270,7 +270,7 @@ impl Simulation {
         violations
     }
 
-    /// Stops all faults, mends unreadable rows and missing tax classes, and ends sales.
+    /// Stops all faults, corrects unreadable rows and missing tax classes, and ends sales.
     fn calm(&self, life: &mut Life<'_>) {
         self.wire.calm();
         self.wire.note("calm");
@@ -281,7 +281,7 @@ impl Simulation {
         life.end_sales();
     }
 
-    /// Stops all faults, but mends no unreadable rows: they must not hold up anything else.
+    /// Stops all faults, but corrects no unreadable rows: they must not hold up anything else.
     fn check_before_repair(&self, life: &mut Life<'_>) -> Vec<String> {
         self.wire.calm();
         self.wire.note("calm, but for what cannot be read");
@@ -469,7 +469,7 @@ impl Simulation {
     /// A person approves what brakes have held back, and decides conflicts.
     fn approve(&self) {
         let store = self.store();
-        // A person has looked at the object under the wrong id, and has the job tried again.
+        // A person has looked at the object under the wrong id, and has the job retried.
         if self.trade.setting == Setting::Mistaken {
             let dead = JobFilter { states: vec![JobState::Dead], ..JobFilter::default() };
             self.store_runtime.run_method(store.retry(&dead, self.env.now())).unwrap();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// The cell with an apostrophe before it, where a spreadsheet would reckon with it instead of showing it.
+/// The cell, with an apostrophe before it if a spreadsheet would evaluate it instead of showing it.
 #[must_use]
 pub fn inert(cell: &str) -> Cow<'_, str> {
     let begins = ['=', '+', '-', '@', '\t', '\r', '\n', '\u{FF1D}', '\u{FF0B}', '\u{FF0D}', '\u{FF20}'];

@@ -1,4 +1,4 @@
-//! The tables of an adapter whose driver is `files`, as they stand in the file.
+//! The tables of an adapter with driver `files`, as written in the file.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;

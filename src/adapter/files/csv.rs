@@ -1,4 +1,4 @@
-//! Delimited text. Rows stay undecoded: one buffer each and a shared header.
+//! Delimited text. Rows stay undecoded: one buffer each, and a shared header.
 
 use std::{collections::HashSet, io::Read, sync::Arc};
 
@@ -11,24 +11,24 @@ use super::{
 };
 use crate::{adapter::charset, model::flaw, port::RowBody};
 
-/// Stands behind the last line: when a quote is still open there, it does not come out as a row of its own.
+/// Added after the last line. If a quote is still open there, this text does not become a row of its own.
 pub const TAIL: &[u8] = b"\n\x01end of file\x01\n";
 const END: &[u8] = b"\x01end of file\x01";
 const SWALLOWED: &[u8] = b"\x01end of file\x01\n";
 
-/// Columns at most: as many as a sheet of a spreadsheet has.
+/// Maximum number of columns: as many as a spreadsheet has.
 const MOST_COLUMNS: usize = 16_384;
 
-/// How a file is delimited.
+/// The format of a delimited file.
 #[derive(Clone, Debug)]
 pub struct CsvShape {
     pub delimiter: u8,
     pub quote: Option<u8>,
-    /// The first line names the columns.
+    /// Whether the first line names the columns.
     pub header: bool,
-    /// Names given by the adapter, instead of the first line's.
+    /// Column names from the adapter, used instead of the first line's.
     pub columns: Option<Vec<String>>,
-    /// Most bytes of one row.
+    /// Maximum number of bytes of one row.
     pub max_row: usize,
 }
 
@@ -37,14 +37,14 @@ pub struct CsvRows<R> {
     header: Arc<Vec<String>>,
     max_row: usize,
     delimiter: u8,
-    /// Bytes that the last row took; the next is likely as long.
+    /// Number of bytes of the last row; the next is probably as long.
     likely: usize,
     /// Line and width of the last row, if it was too short.
     short: Option<(u64, usize)>,
 }
 
 impl<R: Read + Send> CsvRows<R> {
-    /// `text` must have been made with [`TAIL`].
+    /// `text` must have been created with [`TAIL`].
     pub fn open(text: Utf8<R>, shape: &CsvShape) -> Result<Self, FileError> {
         let mut builder = ReaderBuilder::new();
         builder.delimiter(shape.delimiter).has_headers(false).flexible(true).buffer_capacity(256 * 1024);
@@ -85,14 +85,15 @@ impl<R: Read + Send> CsvRows<R> {
         Ok(rows)
     }
 
-    /// Line on which the row just read begins. The reader has counted its end too, unless that is the second half of `\r\n`.
+    /// The line on which the row just read begins. The reader has already counted its end, unless that is the
+    /// second half of `\r\n`.
     fn line_of(&self, record: &ByteRecord) -> u64 {
         let within = record.as_slice().iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
         let end = u64::from(!self.reader.get_ref().is_crlf());
         self.reader.position().line().saturating_sub(within + end).max(1)
     }
 
-    /// The next record, nothing at the end.
+    /// The next record. Return `None` at the end.
     fn record(&mut self) -> Result<Option<ByteRecord>, FileError> {
         let line = self.reader.position().line();
         self.reader.get_mut().allow(self.max_row);
@@ -118,7 +119,7 @@ impl<R: Read + Send> CsvRows<R> {
 impl<R: Read + Send> Rows for CsvRows<R> {
     fn next_item(&mut self) -> Result<Option<Item>, FileError> {
         let Some(mut record) = self.record()? else {
-            // A last line that is both too short and without its end was being written, or was cut off.
+            // If the last line is too short and has no line end, the file was still being written or was cut off.
             return match self.short {
                 Some((line, width)) if !self.reader.get_ref().ended_line() => Err(FileError::at(
                     line,
@@ -151,7 +152,7 @@ impl<R: Read + Send> Rows for CsvRows<R> {
     }
 }
 
-/// A row as it is, or with a mark in each cell that is no text.
+/// A row as it is, or with a mark in each cell that is not text.
 fn body(header: &Arc<Vec<String>>, record: ByteRecord) -> RowBody {
     let record = match StringRecord::from_byte_record(record) {
         Ok(record) => return RowBody::Record { header: Arc::clone(header), record },

@@ -1,5 +1,5 @@
-//! One folder and nothing outside of it: names are checked, symbolic links are not followed, and what is opened is what
-//! was looked at.
+//! One folder, and nothing outside it: names are checked, symbolic links are not followed, and the file that is
+//! opened is the one that was checked.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,10 +15,10 @@ pub struct Folder {
     root: PathBuf,
 }
 
-/// Files of one subfolder, by name.
+/// A pattern for files of one subfolder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    /// Below the root, empty for the root itself.
+    /// Path below the root; empty for the root itself.
     pub folder: String,
     name: String,
 }
@@ -33,7 +33,7 @@ pub struct Found {
 
 impl Pattern {
     /// # Errors
-    /// When the path leads out of the folder or has wildcards in a folder's name.
+    /// If the path leads out of the folder, or a folder's name contains wildcards.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (folder, name) = text.rsplit_once('/').unwrap_or(("", text));
         inside(text)?;
@@ -50,7 +50,8 @@ impl Pattern {
     }
 }
 
-/// Whether a name matches a pattern of `*` and `?`. Goes back only to the last star, so it takes no exponential time.
+/// Whether a name matches a pattern of `*` and `?`. Backtracking goes only to the last star, so the time is not
+/// exponential.
 fn wild(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut seen, mut star) = (0, 0, None);
     while seen < name.len() {
@@ -77,7 +78,7 @@ fn wild(pattern: &[u8], name: &[u8]) -> bool {
 }
 
 /// # Errors
-/// When a relative path could lead out of the folder.
+/// If a relative path could lead out of the folder.
 pub fn inside(path: &str) -> Result<(), String> {
     if path.is_empty() || path.contains(['\\', '\0']) {
         return Err("is no name of a file".to_owned());
@@ -99,7 +100,7 @@ impl Folder {
         self.root.display().to_string()
     }
 
-    /// A subfolder, each step of which is a real folder.
+    /// A subfolder. Each step of its path must be a real folder.
     pub fn folder(&self, below: &str) -> io::Result<PathBuf> {
         let mut path = self.root.canonicalize()?;
         for part in below.split('/').filter(|part| !part.is_empty()) {
@@ -109,7 +110,7 @@ impl Folder {
         Ok(path)
     }
 
-    /// A subfolder, made if it is missing.
+    /// A subfolder, created if it is missing.
     pub fn make(&self, below: &str) -> io::Result<PathBuf> {
         let mut path = self.root.canonicalize()?;
         for part in below.split('/').filter(|part| !part.is_empty()) {
@@ -122,10 +123,10 @@ impl Folder {
         Ok(path)
     }
 
-    /// Regular files of a subfolder that match, oldest first; none when the subfolder is missing.
+    /// Regular files of a subfolder that match, oldest first. There are none if the subfolder is missing.
     pub fn find(&self, below: &str, pattern: &Pattern) -> io::Result<Vec<Found>> {
         let folder = match self.folder(below) {
-            // The root itself must be there: an unmounted drive is not an empty folder.
+            // The root itself must exist: an unmounted drive is not an empty folder.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => return Ok(Vec::new()),
             folder => folder?,
         };
@@ -149,7 +150,7 @@ impl Folder {
         Ok(found)
     }
 
-    /// Names of files of a subfolder that would match if they were text; they cannot be told apart, nor moved by name.
+    /// Files of a subfolder that would match if their names were text. They cannot be told apart or moved by name.
     pub fn nameless(&self, below: &str, pattern: &Pattern) -> io::Result<Vec<String>> {
         let folder = match self.folder(below) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => return Ok(Vec::new()),
@@ -165,7 +166,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// Opens a regular file that is not a link.
+    /// Open a regular file that is not a link.
     pub fn open(&self, below: &str, name: &str) -> io::Result<File> {
         use std::os::unix::fs::MetadataExt as _;
         let path = self.folder(below)?.join(name);
@@ -177,7 +178,8 @@ impl Folder {
         Ok(file)
     }
 
-    /// Moves a file into another subfolder, under another name if that one is taken; false when it is not there any more.
+    /// Move a file into another subfolder, under another name if its name is taken. Return false if the file no
+    /// longer exists.
     pub fn move_to(&self, from: &str, name: &str, to: &str, now: DateTime<Utc>) -> io::Result<bool> {
         let source = self.folder(from)?.join(name);
         let folder = self.make(to)?;
@@ -190,7 +192,7 @@ impl Folder {
                 more => format!("{stem}-{stamp}-{more}{end}"),
             };
             let target = folder.join(name);
-            // A link fails when the name is taken, where a rename would overwrite what is there.
+            // Creating a link fails if the name is taken; a rename would overwrite the existing file.
             match fs::hard_link(&source, &target) {
                 Ok(()) => {
                     fs::remove_file(&source)?;
@@ -213,7 +215,7 @@ impl Folder {
         Err(io::Error::other("too many files of the same name"))
     }
 
-    /// Sets the date of a file that lies in the future to now.
+    /// If the date of a file lies in the future, set it to now.
     pub fn not_after(&self, below: &str, name: &str, now: DateTime<Utc>) -> io::Result<()> {
         let path = self.folder(below)?.join(name);
         if DateTime::<Utc>::from(fs::symlink_metadata(&path)?.modified()?) <= now {
@@ -222,7 +224,8 @@ impl Folder {
         OpenOptions::new().write(true).open(path)?.set_modified(now.into())
     }
 
-    /// Moves a waiting file into `work/` unless one of its name is there; false when somebody else was faster.
+    /// Move a waiting file into `work/` unless a file of its name is there. Return false if somebody else was
+    /// faster.
     pub fn pick_up(&self, below: &str, work: &str, name: &str) -> io::Result<bool> {
         let source = self.folder(below)?.join(name);
         let target = self.make(work)?.join(name);
@@ -236,7 +239,7 @@ impl Folder {
         }
     }
 
-    /// Writes a file under a temporary name, so that it is durable before it gets its own.
+    /// Write a file under a temporary name: it must be durable before it gets its own.
     pub fn draft(&self, below: &str, temporary: &str, content: &[u8]) -> io::Result<()> {
         let path = self.make(below)?.join(temporary);
         match fs::remove_file(&path) {
@@ -248,14 +251,14 @@ impl Folder {
         file.sync_all()
     }
 
-    /// Gives a draft its name, in one step and durably.
+    /// Give a draft its name, in one step and durably.
     pub fn publish(&self, below: &str, temporary: &str, name: &str) -> io::Result<()> {
         let folder = self.folder(below)?;
         fs::rename(folder.join(temporary), folder.join(name))?;
         sync(&folder)
     }
 
-    /// Removes a file; false when it is not there.
+    /// Remove a file. Return false if it does not exist.
     pub fn remove(&self, below: &str, name: &str) -> io::Result<bool> {
         let folder = match self.folder(below) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -268,7 +271,7 @@ impl Folder {
         }
     }
 
-    /// Whether a regular file is there.
+    /// Whether a regular file of this name exists.
     pub fn has(&self, below: &str, name: &str) -> io::Result<bool> {
         match self.folder(below).and_then(|folder| fs::symlink_metadata(folder.join(name))) {
             Ok(data) => Ok(data.is_file()),
@@ -278,7 +281,7 @@ impl Folder {
     }
 }
 
-/// Makes the names in a folder durable.
+/// Make the names in a folder durable.
 fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

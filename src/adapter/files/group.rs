@@ -1,4 +1,4 @@
-//! Rows that stand together in a file as one: a line for each variant becomes a product with its variants.
+//! Combines adjacent rows of a file into one: a line for each variant becomes a product with its variants.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -17,42 +17,43 @@ use crate::{
 pub struct Grouping {
     pub entity: Value,
     pub settings: Settings,
-    /// Rows with the same text of this, one behind the other, are one.
+    /// Adjacent rows with the same text of this expression are one.
     pub by: Expr,
-    /// Member that takes the list of them, beside those of the first.
+    /// Member for the list of rows; the other members are those of the first row.
     pub into: String,
-    /// Most bytes of all rows of a group.
+    /// Maximum number of bytes of all rows of a group.
     pub most: usize,
 }
 
-/// Groups made of rows.
+/// Makes groups of rows.
 pub struct Groups {
     rows: Box<dyn Rows>,
     grouping: Grouping,
-    /// Complete, and not given yet.
+    /// Complete groups that were not returned yet.
     ready: VecDeque<Item>,
     open: Option<Open>,
-    /// Line of a row right before that may belong to what follows.
+    /// Line of an unreadable row right before the next row, to which it may belong.
     unread: Option<u64>,
     ended: bool,
 }
 
-/// A group whose end has not been seen.
+/// A group whose end was not reached yet.
 struct Open {
     key: String,
     line: u64,
     first: Map<String, Value>,
     rows: Vec<Value>,
     bytes: usize,
-    /// Line of a row that may belong to it and cannot be read.
+    /// Line of an unreadable row that may belong to the group.
     unread: Option<u64>,
 }
 
 impl Grouping {
-    /// Whether the rows of each group stand together.
+    /// Prove that the rows of each group are adjacent.
     ///
     /// # Errors
-    /// When those of one do not: it would be taken for two, and each would lack the other's rows. When the file cannot be read.
+    /// If the rows of a group are not adjacent: it would become two groups, and each would lack rows. Also if the
+    /// file cannot be read.
     pub fn prove(&self, rows: &mut dyn Rows) -> Result<(), FileError> {
         let taken = rows.columns().is_some_and(|columns| columns.contains(&self.into));
         if taken {
@@ -116,7 +117,8 @@ impl Groups {
         Ok(())
     }
 
-    /// Whose row it is nobody knows: neither the group before nor the one behind may be taken for whole.
+    /// It is unknown to which group the row belongs: neither the group before nor the one after it counts as
+    /// complete.
     fn bad(&mut self, item: Item) {
         self.unread = Some(item.line());
         if let Some(open) = &mut self.open {

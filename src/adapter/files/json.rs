@@ -10,20 +10,20 @@ use super::{
 };
 use crate::json::{self, JsonError};
 
-/// A document whose list at a path holds the rows; only one row at a time is in memory.
+/// A document whose list at a path holds the rows. Only one row at a time is in memory.
 pub struct JsonRows<R> {
     input: BufReader<Utf8<R>>,
     line: u64,
     max_row: usize,
-    /// Member names down to the list, while it has not been reached.
+    /// Member names down to the list, until it is reached.
     path: Option<Vec<String>>,
-    /// Lists and objects still open around the row.
+    /// Lists and objects that are still open around the row.
     open: Vec<u8>,
     first: bool,
 }
 
 impl<R: Read + Send> JsonRows<R> {
-    /// An empty `path` means the document itself is the list.
+    /// An empty `path` means that the document itself is the list.
     pub fn open(text: Utf8<R>, path: &str, max_row: usize) -> Self {
         let path = path.split('.').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         Self {
@@ -48,7 +48,7 @@ impl<R: Read + Send> JsonRows<R> {
         self.input.consume(1);
     }
 
-    /// The next byte that is not white space, left unread.
+    /// The next byte that is not white space. It is not consumed.
     fn token(&mut self) -> Result<u8, FileError> {
         while let Some(byte) = self.peek()? {
             if !byte.is_ascii_whitespace() {
@@ -76,7 +76,7 @@ impl<R: Read + Send> JsonRows<R> {
         }
     }
 
-    /// Reads one value's bytes, whatever it is.
+    /// Read the bytes of one value of any kind.
     fn raw(&mut self) -> Result<Vec<u8>, FileError> {
         let mut raw = Vec::new();
         let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
@@ -113,7 +113,7 @@ impl<R: Read + Send> JsonRows<R> {
         }
     }
 
-    /// A member's name.
+    /// Read a member's name.
     fn name(&mut self) -> Result<Value, FileError> {
         let line = self.line;
         let raw = self.raw()?;
@@ -121,7 +121,7 @@ impl<R: Read + Send> JsonRows<R> {
         name.map(|(name, _)| name).map_err(|error| FileError::at(line, format!("of a member's name, {error}")))
     }
 
-    /// Goes down to the list.
+    /// Go down to the list.
     fn descend(&mut self, path: &[String]) -> Result<(), FileError> {
         for name in path {
             self.expect(b'{', &format!("the object with member `{name}`"))?;
@@ -148,7 +148,7 @@ impl<R: Read + Send> JsonRows<R> {
         Ok(())
     }
 
-    /// Reads on to the document's end.
+    /// Read on to the end of the document.
     fn close(&mut self) -> Result<(), FileError> {
         while let Some(close) = self.open.pop() {
             while self.token()? != close {
@@ -195,7 +195,7 @@ impl<R: Read + Send> Rows for JsonRows<R> {
     }
 }
 
-/// A row of its bytes.
+/// Make a row from its bytes.
 fn row(line: u64, raw: &[u8]) -> Result<Item, JsonError> {
     json::read(raw, json::MOST_VALUES).map(|(value, _)| object(line, value))
 }
@@ -204,7 +204,7 @@ fn bad(line: u64, error: &JsonError, raw: &[u8]) -> Item {
     Item::Bad { line, reason: error.to_string(), text: String::from_utf8_lossy(raw).trim().to_owned() }
 }
 
-/// One JSON object per line; empty lines count for nothing.
+/// One JSON object per line. Empty lines are ignored.
 pub struct LineRows<R> {
     input: BufReader<Utf8<R>>,
     line: u64,
@@ -234,7 +234,7 @@ impl<R: Read + Send> Rows for LineRows<R> {
             }
             return match row(line, &raw) {
                 Ok(item) => Ok(Some(item)),
-                // A last line without its end was being written, or was cut off.
+                // If the last line has no line end, the file was still being written or was cut off.
                 Err(JsonError::CutOff) if !raw.ends_with(b"\n") => {
                     Err(FileError::at(line, "the last line ends too early: the file is cut off"))
                 }

@@ -58,7 +58,7 @@ const QUIET_FOR: std::time::Duration = std::time::Duration::from_secs(2);
 /// A configured folder.
 pub struct FilesSystem {
     shared: Arc<Shared>,
-    /// Present where the folder is only looked at: readers that leave every file as it is.
+    /// For a folder that must not be changed: readers that leave every file as it is.
     read_only: Option<IndexMap<String, Arc<Reader>>>,
 }
 
@@ -70,7 +70,7 @@ struct Shared {
     folder: Folder,
     entities: IndexMap<String, Entity>,
     env: Env,
-    /// Pages that were read, and files that were written or looked for.
+    /// Number of pages read, and of files written or looked for.
     handled: AtomicU64,
 }
 
@@ -82,7 +82,7 @@ struct Entity {
     capabilities: Capabilities,
 }
 
-/// Makes a configured system of an adapter whose driver is `files`. The folder is not touched yet.
+/// Make a configured system from an adapter with driver `files`. The folder is not touched yet.
 pub(super) fn open(
     name: &str,
     manifest: &Arc<Manifest>,
@@ -320,7 +320,7 @@ fn undeclared() -> Failure {
     Failure::new(Class::Fatal, "the adapter declares no such operation for this entity")
 }
 
-/// Runs work on files where it holds nobody up.
+/// Run work on files on a thread where it blocks nobody.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
@@ -373,7 +373,7 @@ impl System for FilesSystem {
             outcomes.extend(writes.iter().map(|write| Outcome { job: write.job, result: Err(refused()), requests: 0 }));
             return outcomes;
         }
-        // Each is synced to disk before the next begins.
+        // Each file is synced to disk before the next is written.
         for write in writes {
             self.shared.handled.fetch_add(1, Ordering::Relaxed);
             let (shared, entity, job) = (Arc::clone(&self.shared), entity.to_owned(), write.job);

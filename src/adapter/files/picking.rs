@@ -1,4 +1,4 @@
-//! From an item of a file to a source row: its id, its version, whether it counts.
+//! Turns an item of a file into a source row: its id, its version, whether it counts.
 
 use std::{
     collections::HashSet,
@@ -15,30 +15,30 @@ use crate::{
     port::{RowBody, SourceRow},
 };
 
-/// How rows become source rows.
+/// How items become source rows.
 #[derive(Clone, Debug)]
 pub struct Picking {
     entity: Value,
     settings: Settings,
     id: Expr,
-    /// The id is just a column of this name.
+    /// Set if the id is just a column of this name.
     column: Option<String>,
     version: Option<Expr>,
     keep: Option<Expr>,
     hasher: RandomState,
 }
 
-/// What is known of the file being read.
+/// What is known of the file that is being read.
 #[derive(Debug)]
 pub struct Picked {
     /// Index of the id's column.
     column: Option<usize>,
-    /// Fingerprints of the ids seen: in the whole file when it holds each object once, else on this page.
+    /// Fingerprints of the ids seen: in the whole file if it holds each object once, or else on this page.
     seen: HashSet<u64, BuildHasherDefault<Same>>,
     once: bool,
 }
 
-/// What became of an item.
+/// Result for one item.
 #[derive(Debug)]
 pub enum Taken {
     Row(SourceRow),
@@ -49,7 +49,7 @@ pub enum Taken {
         id: Option<String>,
         reason: String,
         text: String,
-        /// The row, where it could be taken apart.
+        /// The row, if it could be parsed.
         row: Option<Value>,
     },
 }
@@ -72,10 +72,10 @@ impl Picking {
         }
     }
 
-    /// Prepares for a file; with `once` an id that stands twice in it is a mistake.
+    /// Prepare for a file. With `once`, an id that occurs twice in it is an error.
     ///
     /// # Errors
-    /// When the column that holds the id is missing.
+    /// If the column that holds the id is missing.
     pub fn begin(&self, rows: &dyn Rows, once: bool) -> Result<Picked, FileError> {
         let column = match (rows.columns(), &self.column) {
             (Some(columns), Some(name)) => match columns.iter().position(|column| column == name) {
@@ -90,7 +90,7 @@ impl Picking {
         Ok(Picked { column, seen: HashSet::default(), once })
     }
 
-    /// Passes over an item that an earlier page held.
+    /// Skip an item that an earlier page held.
     pub fn skip(&self, picked: &mut Picked, item: &Item) -> Result<(), FileError> {
         if let (true, Item::Row { line, body }) = (picked.once, item)
             && let Ok(id) = self.id_of(picked, body, *line)?
@@ -100,7 +100,7 @@ impl Picking {
         Ok(())
     }
 
-    /// Whether an item must wait for the next page: an object that this page holds already, in a file of changes.
+    /// Whether an item must wait for the next page: in a file of changes, if this page already holds its object.
     pub fn closes_page(&self, picked: &Picked, item: &Item) -> Result<bool, FileError> {
         match item {
             Item::Row { line, body } if !picked.once => {
@@ -146,7 +146,7 @@ impl Picking {
         Ok(Taken::Row(SourceRow { id, position, version, body }))
     }
 
-    /// The row's version if the row counts.
+    /// The row's version, if the row counts.
     fn version_if_kept(&self, body: &RowBody) -> Result<Option<Option<String>>, ExprError> {
         if self.keep.is_none() && self.version.is_none() {
             return Ok(Some(None));
@@ -166,7 +166,7 @@ impl Picking {
     /// The id, or why this row has none.
     ///
     /// # Errors
-    /// When no row of the file can have one.
+    /// If no row of the file can have one.
     fn id_of(&self, picked: &Picked, body: &RowBody, line: u64) -> Result<Result<String, ExprError>, FileError> {
         if let (Some(index), RowBody::Record { record, .. }) = (picked.column, body) {
             return Ok(Ok(record.get(index).unwrap_or_default().to_owned()));
@@ -209,7 +209,7 @@ fn itoa(mut number: u64, buffer: &mut [u8; 20]) -> &str {
     }
 }
 
-/// Keeps a number that is a hash already.
+/// Uses a number as its own hash, because it is a hash already.
 #[derive(Debug, Default)]
 pub struct Same(u64);
 

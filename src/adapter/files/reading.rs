@@ -1,9 +1,9 @@
 //! Reads files page by page. A file is picked up by renaming it into `work/`, locked while it is read, and moved to
-//! `done/` once its last page is durable; one left in `work/` by a crash is read again. A read-only reader reads files
-//! where they lie and moves none.
+//! `done/` once its last page is durable. A file that a crash left in `work/` is read again. A read-only reader
+//! reads files where they are and moves none.
 //!
-//! One file, because every step moves the same files from folder to folder, and what a crash leaves is read
-//! beside what made it.
+//! One file, because every step moves the same files from folder to folder, and what a crash leaves is read beside
+//! what made it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -35,14 +35,14 @@ use crate::{
     port::{Page, PageToken, RowBody, RowError},
 };
 
-/// Rejected rows kept for `rejected/`; all of them are counted.
+/// Maximum number of rejected rows kept for `rejected/`. All of them are counted.
 const MAX_REJECTS: usize = 10_000;
 
-/// How far the clock that dates files may be ahead of ours: a file dated within it waits for its time, and is not
-/// reported.
+/// How far the clock that dates files may be ahead of ours: a file dated within this span waits for its time and is
+/// not reported.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
-/// How an entity's files are read.
+/// How to read an entity's files.
 #[derive(Clone, Debug)]
 pub struct Listing {
     pub pattern: Pattern,
@@ -64,7 +64,7 @@ pub struct Reader {
     pub folder: Folder,
     pub listing: Listing,
     pub picking: Picking,
-    /// Files are left as and where they are.
+    /// Whether files are left unchanged in their places.
     read_only: bool,
     state: Mutex<State>,
 }
@@ -72,11 +72,11 @@ pub struct Reader {
 #[derive(Default)]
 struct State {
     open: Option<Open>,
-    /// Files read to their end and not acknowledged yet; dropping them gives their lock up.
+    /// Files that were read to their end and not yet acknowledged. Dropping an entry releases its lock.
     finished: HashMap<String, Finished>,
 }
 
-/// Where a file is.
+/// The folder of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Room {
@@ -92,33 +92,33 @@ struct Entry {
     name: String,
     modified: DateTime<Utc>,
     size: u64,
-    /// Files that this one makes needless.
+    /// Files that this one makes obsolete.
     older: Vec<(Room, String)>,
 }
 
-/// Where the next page begins.
+/// The start of the next page.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Token {
-    /// The file being read is the first.
+    /// The first file is the one being read.
     queue: VecDeque<Entry>,
-    /// Items of it that were read.
+    /// Number of its items that were read.
     row: u64,
-    /// Watermark to store when all is read.
+    /// Watermark to store when everything is read.
     mark: String,
-    /// Watermark after the files read so far, where several stay in their place: a later file that cannot be read does not
-    /// have the earlier ones read again.
+    /// Watermark after the files read so far, if several files stay in their places: if a later file cannot be
+    /// read, the earlier ones are not read again.
     so_far: Option<String>,
 }
 
-/// What a round finds to read.
+/// The files that are to be read, and problems with others.
 struct Chosen {
-    /// Absent when there is nothing new.
+    /// Absent if there is nothing new.
     token: Option<Token>,
-    /// Names of files that were left where they are, since they are dated later than now.
+    /// Names of files that stay in place because their date lies in the future.
     future: Vec<String>,
-    /// Names of those that nothing can be done with, since they are no text.
+    /// Names of files that cannot be handled because the names are not text.
     nameless: Vec<String>,
-    /// Names of those that could not be read and were moved away.
+    /// Names of files that could not be read and were moved away.
     refused: Vec<String>,
 }
 
@@ -141,7 +141,7 @@ impl Open {
 }
 
 impl Chosen {
-    /// What a person has to see to of files that were left where they are.
+    /// What a person must look at: problems of files that stay in place.
     fn errors(&self) -> Vec<RowError> {
         let errors = |names: &[String], reason: &str| {
             let error =
@@ -178,7 +178,7 @@ impl Reader {
         Self { subject, folder, listing, picking, read_only: false, state: Mutex::default() }
     }
 
-    /// One that reads the same files and leaves them as they are.
+    /// A reader of the same files that leaves them as they are.
     pub fn read_only(&self) -> Self {
         Self {
             subject: self.subject.clone(),
@@ -204,7 +204,7 @@ impl Reader {
         beside(folder, room)
     }
 
-    /// The folder of files that cannot be read.
+    /// The folder for files that cannot be read.
     fn refused(&self) -> String {
         beside(&self.listing.pattern.folder, "rejected")
     }
@@ -217,7 +217,7 @@ impl Reader {
         self.failed(Class::Transient, format!("{doing} in {}: {error}", self.folder.shown())).with_source(error)
     }
 
-    /// Reads one page. Blocks.
+    /// Read one page. Blocks.
     pub fn page(
         &self,
         since: Option<&str>,
@@ -283,7 +283,7 @@ impl Reader {
         Ok(page)
     }
 
-    /// The files to read.
+    /// Choose the files to read.
     fn choose(&self, since: Option<&str>, now: DateTime<Utc>) -> Result<Chosen, Failure> {
         let find = |room| {
             let found = self.folder.find(&self.below(room), &self.listing.pattern);
@@ -294,13 +294,14 @@ impl Reader {
         let place = if archives { Room::Inbox } else { Room::Kept };
         let nameless = self.folder.nameless(&self.below(place), &self.listing.pattern);
         let nameless = nameless.map_err(|error| self.io("looking for files", error))?;
-        // Before what waits: a file that another process picks up in between must not stand in both.
+        // Look in `work/` before the inbox: a file that another process picks up in between must not appear in both
+        // lists.
         let taken = if archives { find(Room::Work)? } else { Vec::new() };
         let mut waiting = find(place)?;
-        // In the future is as unsettled as in the near past.
+        // A date in the near future is as unsafe as one in the near past.
         waiting.retain(|file| (now - file.modified).abs() >= self.listing.quiet_for);
-        // One dated later than now would be the newest for ever, and what is newer in truth would be archived unread.
-        // One that is kept takes nobody's place while it is the only one.
+        // A file with a date in the future would be the newest for ever, and files that are really newer would be
+        // archived unread. If the adapter keeps files in place and this is the only one, it is read.
         let (past, future): (Vec<Found>, Vec<Found>) = waiting.into_iter().partition(|file| file.modified <= now);
         let (waiting, future) = if archives || !past.is_empty() { (past, future) } else { (future, Vec::new()) };
         let future: Vec<String> =
@@ -312,7 +313,7 @@ impl Reader {
             let newest = match files.pop() {
                 Some(newest) => newest,
                 None if since.is_some() => return Ok(Chosen { token: None, future, nameless, refused }),
-                // A full listing without a new file: the last one still holds everything.
+                // A full listing without a new file: the last file still holds everything.
                 None => match find(Room::Done)?.pop().filter(|_| archives) {
                     Some(file) => entry(Room::Done, file),
                     None => return Err(self.none_yet(&future)),
@@ -343,7 +344,7 @@ impl Reader {
         Ok(Chosen { token, future, nameless, refused })
     }
 
-    /// That there is no file which holds everything.
+    /// The failure if there is no file that holds everything.
     fn none_yet(&self, future: &[String]) -> Failure {
         let mut message = format!("no file to read yet in {}", self.folder.shown());
         if let Some(name) = future.first() {
@@ -352,7 +353,7 @@ impl Reader {
         self.failed(Class::Missing, message)
     }
 
-    /// Opens the first file of the queue that nobody else has taken.
+    /// Open the first file of the queue that nobody else has taken.
     fn open_next(&self, token: &mut Token, now: DateTime<Utc>) -> Result<Option<Open>, Failure> {
         while let Some(entry) = token.queue.front_mut() {
             let taken = self.pick_up(entry, now).and_then(|mine| match (mine, entry.room) {
@@ -380,7 +381,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// Makes a waiting file ours; false when somebody else was faster.
+    /// Take a waiting file. Return false if somebody else was faster.
     fn pick_up(&self, entry: &mut Entry, now: DateTime<Utc>) -> io::Result<bool> {
         if self.read_only || entry.room != Room::Inbox {
             return Ok(true);
@@ -401,7 +402,7 @@ impl Reader {
         Ok(mine)
     }
 
-    /// Opens a file of `work/` for us alone; nothing while another process has it.
+    /// Open a file of `work/` with an exclusive lock. Return `None` while another process has it.
     fn lock(&self, name: &str) -> io::Result<Option<File>> {
         let file = self.folder.open(&self.below(Room::Work), name)?;
         match file.try_lock() {
@@ -409,7 +410,7 @@ impl Reader {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        // It may have been acknowledged between being opened and being locked.
+        // It may have been acknowledged after it was opened and before it was locked.
         Ok(self.folder.has(&self.below(Room::Work), name)?.then_some(file))
     }
 
@@ -463,7 +464,7 @@ impl Reader {
         })
     }
 
-    /// Rows up to the page's size; true when the file is at its end.
+    /// Add rows up to the page's size. Return true if the file is at its end.
     fn fill(&self, open: &mut Open, limit: usize) -> Result<(Page, bool), FileError> {
         let mut page = Page { rows: Vec::with_capacity(limit), ..Page::default() };
         open.picked.new_page();
@@ -481,7 +482,8 @@ impl Reader {
                     if let RowBody::Json(body) = &row.body
                         && let Some(flaw) = flaw::first(body)
                     {
-                        // The mapping rejects it, which knows its key; who corrects the file finds it beside the others.
+                        // The mapping, which knows the row's key, will reject it. Keep it here too, for the person
+                        // who corrects the file.
                         open.reject(line, flaw.to_string(), flaw::shown(body).to_string());
                     }
                     page.rows.push(row);
@@ -502,8 +504,8 @@ impl Reader {
         Ok((page, true))
     }
 
-    /// A file that cannot be read goes to `rejected/` with the reason; what could be read of it stays durable, but the
-    /// pull fails, so that nothing counts as gone.
+    /// Move a file that cannot be read to `rejected/` with the reason. What was read of it stays durable, but the
+    /// pull fails, so nothing counts as gone.
     fn refuse(&self, open: Open, error: FileError, now: DateTime<Utc>) -> Failure {
         self.refuse_file(&open.entry, error, now)
     }
@@ -528,7 +530,7 @@ impl Reader {
         }
     }
 
-    /// Archives what a durable page brought. Blocks.
+    /// Archive the file of a durable page. Blocks.
     pub fn acknowledge(&self, receipt: &Value, now: DateTime<Utc>) -> Result<(), Failure> {
         if self.read_only {
             return Ok(());
@@ -542,7 +544,7 @@ impl Reader {
                 self.folder.draft(&rejected, ".~rows", &report(&finished.rejected)?)?;
                 self.folder.publish(&rejected, ".~rows", &format!("{}.csv", receipt.name))?;
             }
-            // Older ones first: after a crash in between, the newest must not be the one that is gone.
+            // Archive older files first: if a crash happens in between, the newest must not be the missing one.
             for (room, name) in &receipt.older {
                 self.archive(*room, name, now)?;
             }
@@ -552,20 +554,21 @@ impl Reader {
     }
 
     fn archive(&self, room: Room, name: &str, now: DateTime<Utc>) -> io::Result<()> {
-        // Which file was read last is told by its date.
+        // The dates show which file was read last.
         if let Err(error) = self.folder.not_after(&self.below(room), name, now) {
             tracing::debug!(%error, name, "the date of a file stays as it is");
         }
         self.folder.move_to(&self.below(room), name, &self.below(Room::Done), now).map(drop)
     }
 
-    /// Problems that a person has to look at.
+    /// Problems that a person must look at.
     pub fn problems(&self) -> io::Result<Option<String>> {
         let (rejected, count) = (self.refused(), self.refused_files()?.len());
         Ok((count > 0).then(|| format!("{count} refused files in {rejected}/: mend or remove them")))
     }
 
-    /// Files that were moved away, each with its reason beside it; what only lists rejected rows has none.
+    /// Files that were moved away, each with its reason next to it. Files that only list rejected rows have no
+    /// reason.
     fn refused_files(&self) -> io::Result<Vec<String>> {
         let rejected = self.refused();
         let mut names = Vec::new();
@@ -587,7 +590,7 @@ fn entry(room: Room, found: Found) -> Entry {
 }
 
 /// # Errors
-/// When the file is not what it was when it was chosen.
+/// If the file has changed since it was chosen.
 fn same(entry: &Entry, file: &File) -> Result<(), FileError> {
     let data = file.metadata()?;
     if data.len() == entry.size && DateTime::<Utc>::from(data.modified()?) == entry.modified {
@@ -596,13 +599,13 @@ fn same(entry: &Entry, file: &File) -> Result<(), FileError> {
     Err(FileError::Io(io::Error::other("it was written to while being read; it is read again")))
 }
 
-/// Identity of a set of files, by name, time and size.
+/// Identity of a set of files, by name, date and size.
 fn digest(files: &[Entry]) -> String {
     let known: Vec<Value> = files.iter().map(|file| json!([file.name, file.modified, file.size])).collect();
     blake3::hash(Value::from(known).to_string().as_bytes()).to_hex().to_string()
 }
 
-/// The same, one file after the other: what is read so far is a beginning of what there is later.
+/// Like [`digest`], but file by file: the identity of the files read so far begins that of a longer list.
 fn chained(before: &str, file: &Entry) -> String {
     let known = json!([before, file.name, file.modified, file.size]);
     blake3::hash(known.to_string().as_bytes()).to_hex().to_string()
@@ -612,7 +615,7 @@ fn report(rejected: &[(u64, String, String)]) -> io::Result<Vec<u8>> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     writer.write_record(["line", "reason", "row"])?;
     for (line, reason, text) in rejected {
-        // People open it in a spreadsheet.
+        // People will open it in a spreadsheet.
         writer.write_record([&line.to_string(), inert(reason).as_ref(), inert(text).as_ref()])?;
     }
     writer.into_inner().map_err(|error| io::Error::other(error.to_string()))

@@ -1,4 +1,4 @@
-//! What every format gives: rows, one after the other, each with its line.
+//! What every format gives: rows in order, each with its line.
 
 use serde_json::Value;
 
@@ -12,17 +12,17 @@ pub enum Item {
         line: u64,
         body: RowBody,
     },
-    /// Something that is not a row; the rest of the file can still be read.
+    /// Something that is not a row. The rest of the file can still be read.
     Bad {
         line: u64,
         reason: String,
-        /// As it stands in the file, for the file of rejected rows.
+        /// Its text in the file, for the file of rejected rows.
         text: String,
     },
 }
 
 impl Item {
-    /// Where it begins.
+    /// The line on which it begins.
     pub fn line(&self) -> u64 {
         match self {
             Self::Row { line, .. } | Self::Bad { line, .. } => *line,
@@ -46,7 +46,7 @@ impl FileError {
         Self::At { line, problem: problem.into() }
     }
 
-    /// An I/O error met around `line`; problems of the text keep their own words.
+    /// An I/O error near `line`. Problems of the text keep their own words.
     pub fn reading(line: u64, error: std::io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<TextError>()) {
             Some(TextError::TooLong) => Self::at(
@@ -61,16 +61,16 @@ impl FileError {
 
 /// A format's reader.
 pub trait Rows: Send {
-    /// The next item; nothing at the file's proper end. A file that ends too early is an error.
+    /// The next item. Return `None` at the file's proper end. A file that ends too early is an error.
     fn next_item(&mut self) -> Result<Option<Item>, FileError>;
 
-    /// Column names, where the format has columns.
+    /// Column names, if the format has columns.
     fn columns(&self) -> Option<&[String]> {
         None
     }
 }
 
-/// A JSON value as a row, or why it is none.
+/// A JSON value as a row, or the reason why it is not one.
 pub fn object(line: u64, value: Value) -> Item {
     match value {
         Value::Object(_) => Item::Row { line, body: RowBody::Json(value) },

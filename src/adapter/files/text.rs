@@ -1,5 +1,5 @@
-//! A file's bytes as UTF-8, whatever encoding it is written in. What is not valid in it is passed on as something that no text
-//! has, so that it spoils its own row; a row that never ends, ends the reading.
+//! Reads a file's bytes as UTF-8, whatever its encoding. Invalid bytes are passed on as something that no text
+//! contains, and so spoil only their own row. A row that never ends stops the reading.
 
 use std::io::{self, Read};
 
@@ -11,23 +11,23 @@ use crate::adapter::charset;
 #[derive(Debug)]
 pub struct Utf8<R> {
     inner: R,
-    /// Absent for UTF-8 itself, which whoever parses the text checks.
+    /// Absent for UTF-8 itself, which the parser of the text checks.
     decoder: Option<Decoder>,
     raw: Vec<u8>,
-    /// The part of `raw` not decoded yet.
+    /// The part of `raw` that is not decoded yet.
     pending: std::ops::Range<usize>,
-    /// What stands for bytes that are not valid.
+    /// Stands in place of invalid bytes.
     bad: &'static [u8],
     started: bool,
     exhausted: bool,
-    /// Whether the decoder has given all there is; it must not be asked again.
+    /// Whether the decoder has given everything; it must not be called again.
     ended: bool,
-    /// Given after the end, to see whether a quote was still open there.
+    /// Added after the end, to see whether a quote was still open there.
     tail: &'static [u8],
     last: u8,
     /// Whether the first line ends in `\r\n`.
     crlf: Option<bool>,
-    /// Bytes that may still be read before the row counts as too long.
+    /// Number of bytes that may still be read before the row counts as too long.
     allowance: usize,
 }
 
@@ -42,7 +42,7 @@ pub enum TextError {
 
 const CHUNK: usize = 128 * 1024;
 
-/// No byte of UTF-8.
+/// A byte that never occurs in UTF-8.
 const NO_TEXT: &[u8] = b"\xFF";
 
 impl<R: Read> Utf8<R> {
@@ -50,7 +50,7 @@ impl<R: Read> Utf8<R> {
         Self::with((encoding != UTF_8).then(|| encoding.new_decoder_with_bom_removal()), inner, tail, NO_TEXT)
     }
 
-    /// For a format whose reader takes nothing but text: [`charset::BAD`] stands for what is not valid.
+    /// For a format whose reader accepts only text: [`charset::BAD`] stands in place of invalid bytes.
     pub fn of_text(inner: R, encoding: &'static Encoding) -> Self {
         const BAD: &[u8] = "\u{FFFF}".as_bytes();
         debug_assert_eq!(BAD, charset::BAD.encode_utf8(&mut [0; 4]).as_bytes());
@@ -75,17 +75,17 @@ impl<R: Read> Utf8<R> {
         }
     }
 
-    /// A new row begins, which may be as long as `most` (and what is buffered ahead of it).
+    /// Start a new row, which may have `most` bytes (plus what is buffered ahead of it).
     pub fn allow(&mut self, most: usize) {
         self.allowance = most;
     }
 
-    /// Whether the text's last byte ended a line; means something once all is read.
+    /// Whether the text's last byte ended a line. Only meaningful once everything is read.
     pub fn ended_line(&self) -> bool {
         matches!(self.last, b'\n' | b'\r')
     }
 
-    /// Whether lines end in `\r\n`; known once the first has been read.
+    /// Whether lines end in `\r\n`. Known once the first line has been read.
     pub fn is_crlf(&self) -> bool {
         self.crlf == Some(true)
     }
@@ -101,7 +101,7 @@ impl<R: Read> Utf8<R> {
         self.decode(buffer)
     }
 
-    /// The first read of UTF-8, less its byte order mark.
+    /// The first read of UTF-8, without its byte order mark.
     fn skip_mark(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut head = [0; 3];
         let mut filled = 0;

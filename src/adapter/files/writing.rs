@@ -1,5 +1,6 @@
-//! Writes one file per object, or adds rows to one. A file gets its name only when its content is durable, and a mark in
-//! `sent/` tells after a crash whether it had got it, even when whoever waits for it has taken it away since.
+//! Writes one file per object, or adds rows to a file. A file gets its name only when its content is durable. After
+//! a crash, a mark in `sent/` shows whether it had got its name, even if the receiver has taken the file away
+//! since.
 
 use std::io;
 
@@ -47,10 +48,10 @@ pub struct Writer {
     escape_formulas: bool,
 }
 
-/// Longest name in bytes: file systems take 255, and a file is written under its name and 19 more before it gets it.
+/// Maximum length of a name in bytes: file systems allow 255, and the temporary name of a file is 19 bytes longer.
 const LONGEST: usize = 236;
 
-/// What a rendered name stands for.
+/// The paths that follow from a rendered name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     folder: String,
@@ -65,7 +66,7 @@ impl Name {
     }
 
     /// # Errors
-    /// When the values make of it a path of another shape.
+    /// If the values turn it into a path of another shape.
     pub fn target(&self, scope: &Scope<'_>, key: &str) -> Result<Target, Failure> {
         let bits = self.template.bits(scope).map_err(rejected)?;
         let refused = |problem: &str| Failure::new(Class::Rejected, format!("the file's name {problem}"));
@@ -95,8 +96,8 @@ impl Target {
         if self.folder.is_empty() { "sent".to_owned() } else { format!("{}/sent", self.folder) }
     }
 
-    /// Whether a create without an outcome was delivered. Clears what a crash left of one that was not, unless the folder is
-    /// only looked at (`read_only`).
+    /// Whether a create without an outcome was delivered. If it was not, clear what the crash left, unless the
+    /// folder must not be changed (`read_only`).
     pub fn was_sent(&self, folder: &Folder, read_only: bool) -> io::Result<bool> {
         let waiting = folder.has(&self.folder, &self.temporary)?;
         let marked = folder.has(&self.sent(), &self.mark)?;
@@ -141,7 +142,7 @@ impl Writer {
         })
     }
 
-    /// Writes an object's file. A create is recorded in `sent/`.
+    /// Write an object's file. A create is recorded in `sent/`.
     pub fn write(&self, folder: &Folder, write: &Write, scope: &Scope<'_>) -> Result<(), Failure> {
         let target = self.name.target(scope, &write.key)?;
         let is_new = write.op == Op::Create;

@@ -1,4 +1,4 @@
-//! XML: every element at a path is a row. Attributes become `@name`, text beside them `#text`; an element that has
+//! XML: every element at a path is a row. Attributes become `@name`, and text next to them `#text`. An element with
 //! neither children nor attributes is just its text, and repeated children are a list.
 
 use std::io::{BufReader, Read};
@@ -20,7 +20,7 @@ use crate::{
     model::flaw,
 };
 
-/// Elements within elements; deeper ones are refused.
+/// Maximum nesting depth; deeper elements are refused.
 const DEEPEST: usize = 128;
 
 pub struct XmlRows<R> {
@@ -28,14 +28,14 @@ pub struct XmlRows<R> {
     /// Names from the root down to the repeated element.
     path: Vec<String>,
     buffer: Vec<u8>,
-    /// Open elements outside of rows.
+    /// Open elements around the rows.
     open: Vec<String>,
     line: u64,
     max_row: usize,
     rooted: bool,
 }
 
-/// The encoding that a file's first bytes declare; UTF-8 without a declaration.
+/// The encoding that a file's first bytes declare. Without a declaration it is UTF-8.
 pub fn declared_encoding(head: &[u8]) -> Result<&'static Encoding, FileError> {
     if let Some((encoding, _)) = Encoding::for_bom(head) {
         return Ok(encoding);
@@ -50,7 +50,7 @@ pub fn declared_encoding(head: &[u8]) -> Result<&'static Encoding, FileError> {
         .ok_or_else(|| FileError::at(1, format!("the declared encoding `{label}` is not known")))
 }
 
-/// An element being read.
+/// An element that is being read.
 struct Element {
     name: String,
     members: Map<String, Value>,
@@ -61,7 +61,7 @@ struct Element {
 }
 
 impl<R: Read + Send> XmlRows<R> {
-    /// `text` must have been made with [`Utf8::of_text`].
+    /// `text` must have been created with [`Utf8::of_text`].
     pub fn open(text: Utf8<R>, path: &str, max_row: usize) -> Self {
         let mut reader = Reader::from_reader(BufReader::with_capacity(128 * 1024, text));
         reader.config_mut().expand_empty_elements = true;
@@ -76,7 +76,7 @@ impl<R: Read + Send> XmlRows<R> {
         }
     }
 
-    /// Reads a row whose start tag has been read.
+    /// Read a row whose start tag has been read.
     fn row(&mut self, first: Element) -> Result<Value, FileError> {
         let mut count = first.members.len();
         let mut stack = vec![first];
@@ -141,7 +141,7 @@ impl<R: Read + Send> Rows for XmlRows<R> {
                         let first = element(&start);
                         let value = self.row(first)?;
                         self.open.pop();
-                        // An element that is a mere text is no object: it is given as one with its text.
+                        // An element with only a text is not an object: make an object that holds the text.
                         let value =
                             if let Value::String(text) = value { Value::Object(only_text(text)) } else { value };
                         return Ok(Some(object(line, value)));
@@ -162,7 +162,7 @@ impl<R: Read + Send> Rows for XmlRows<R> {
                         None => Ok(None),
                     };
                 }
-                // Between rows the allowance starts anew with every event.
+                // Between rows the allowance starts again with every event.
                 _ => self.reader.get_mut().get_mut().allow(self.max_row),
             }
         }

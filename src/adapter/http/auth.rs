@@ -1,4 +1,4 @@
-//! Who we are: static credentials, signatures, and logins that are made once, shared and renewed.
+//! Authorisation: static credentials, signatures, and logins that are made once, shared and renewed.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -27,7 +27,8 @@ use crate::{
 /// How long a refused login is not tried again: many requests at once must not lock an account.
 const REFUSED: TimeDelta = TimeDelta::seconds(30);
 
-/// A token is renewed so long before it ends, or when nine tenths of its life are over: a short one is used as well.
+/// How long before its end a token is renewed. If a tenth of its life is shorter than this, that tenth counts: a
+/// short-lived token must be used for most of its life.
 const MARGIN: TimeDelta = TimeDelta::seconds(60);
 
 /// Compiled table `auth`.
@@ -42,7 +43,7 @@ pub enum Auth {
     Login(Box<Login>),
 }
 
-/// A login and its present result.
+/// A login and its current result.
 #[derive(Debug)]
 pub struct Login {
     kind: Kind,
@@ -68,10 +69,10 @@ struct Session {
 
 #[derive(Default)]
 struct State {
-    /// Raised by every login.
+    /// Incremented by every login.
     generation: u64,
     pass: Option<(Value, Option<DateTime<Utc>>)>,
-    /// A refresh token that the last login gave, as long as it could not be kept.
+    /// A refresh token that the last login gave, until it is stored.
     unkept: Option<SecretString>,
     refused: Option<(DateTime<Utc>, String)>,
 }
@@ -83,7 +84,7 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// What a request is authorised with.
+/// The credentials of a request.
 #[derive(Clone, Default)]
 pub struct Pass {
     pub generation: u64,
@@ -92,7 +93,7 @@ pub struct Pass {
 
 impl Auth {
     /// # Errors
-    /// Wrong templates, an unknown variable.
+    /// If a template is wrong or a variable is unknown.
     pub fn compile(spec: Option<&config::Auth>, compiler: &Compiler) -> Result<Self, LoadError> {
         let known = compiler.with_secrets(compiler.known(&[]));
         let text = |text| compiler.text(text, &known);
@@ -128,10 +129,10 @@ impl Auth {
         })
     }
 
-    /// The present credentials; logs in if need be.
+    /// The current credentials. Log in if there are none.
     ///
     /// # Errors
-    /// `Auth` when the login is refused, `Transient` when it has no answer.
+    /// `Auth` if the login is refused, `Transient` if it has no answer.
     pub async fn pass(&self, exchange: &Exchange) -> Result<Pass, Failure> {
         let Self::Login(login) = self else { return Ok(Pass::default()) };
         let mut state = login.state.lock().await;
@@ -146,7 +147,7 @@ impl Auth {
     /// New credentials instead of `old`. Requests whose session expired at the same time share one login.
     ///
     /// # Errors
-    /// As [`Auth::pass`].
+    /// Those of [`Auth::pass`].
     pub async fn renewed(&self, old: &Pass, exchange: &Exchange) -> Result<Pass, Failure> {
         let Self::Login(login) = self else { return Ok(old.clone()) };
         let mut state = login.state.lock().await;
@@ -158,7 +159,7 @@ impl Auth {
         }
     }
 
-    /// Whether an answer says that the session is no longer good.
+    /// Whether an answer shows that the session is no longer valid.
     #[must_use]
     pub fn is_expired(&self, answer: &Answer, scope: &Scope<'_>) -> bool {
         match self {
@@ -172,10 +173,10 @@ impl Auth {
         matches!(self, Self::Login(_))
     }
 
-    /// Headers and query of an authorised request. `url` is complete but for the query added here.
+    /// Headers and query of an authorised request. `url` must be complete except for the query added here.
     ///
     /// # Errors
-    /// An expression without value.
+    /// If an expression has no value.
     pub fn sign(&self, pass: &Pass, draft: &Draft, url: &str, exchange: &Exchange) -> Result<Signed, ExprError> {
         let scope = exchange.confidential();
         let authorization =
@@ -264,7 +265,7 @@ impl Login {
 }
 
 impl Session {
-    /// The captured variables, and when they have to be renewed, if the answer tells.
+    /// Log in. Return the captured variables, and the time to renew them if the answer shows it.
     async fn log_in(&self, exchange: &Exchange) -> Result<(Value, Option<DateTime<Utc>>), Failure> {
         let scope = exchange.confidential();
         let draft =
@@ -274,7 +275,7 @@ impl Session {
             return Err(refusal(failure));
         }
         let seen = answer.scope(&scope);
-        // A condition that cannot be answered speaks of an answer that is no good either.
+        // If the condition cannot be evaluated, the answer is not a valid login either.
         if self.failed.as_ref().is_some_and(|failed| failed.eval_bool(&seen).unwrap_or(true)) {
             return Err(answer.failure(Class::Auth, "the login was refused: check user and password"));
         }
@@ -290,13 +291,13 @@ impl Session {
         if let Some(missing) = missing {
             return Err(answer.failure(Class::Auth, &missing));
         }
-        // One that is not told is used until it is refused.
+        // If the life of a token is unknown, the token is used until it is refused.
         let life = self.life.as_ref().and_then(|life| life.eval(&seen).ok());
         Ok((captured, life.and_then(|life| until(exchange.env.now(), &life))))
     }
 }
 
-/// A login that is refused for whatever reason is one of credentials or address, never of a record.
+/// A refused login is a problem of the credentials or the address, never of a record, whatever the reason.
 pub(super) fn refusal(mut failure: Failure) -> Failure {
     if matches!(failure.class, Class::Rejected | Class::Missing | Class::Conflict) {
         failure.class = Class::Auth;
@@ -304,7 +305,7 @@ pub(super) fn refusal(mut failure: Failure) -> Failure {
     failure
 }
 
-/// When what lives for `life` seconds has to be renewed; nothing where that is no length of time.
+/// When to renew something that lives for `life` seconds. Return `None` if `life` is not a duration.
 pub(super) fn until(now: DateTime<Utc>, life: &Value) -> Option<DateTime<Utc>> {
     let seconds = decimal::parse(text_of(life)?.trim())?;
     let millis = seconds.checked_mul(Decimal::ONE_THOUSAND)?.to_i64().filter(|millis| *millis > 0)?;

@@ -1,4 +1,5 @@
-//! Many writes in one request: results per item where the system gives them, halving where it does not.
+//! Many writes in one request. Uses results per item if the system gives them, and halves the request if it does
+//! not.
 
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -40,7 +41,7 @@ pub struct Batch {
     answer_fields: AnswerFields,
 }
 
-/// Where results are in an answer.
+/// Where an answer holds the results.
 #[derive(Debug)]
 enum Places {
     All(Expr),
@@ -49,7 +50,7 @@ enum Places {
 
 impl Batch {
     /// # Errors
-    /// Keys that are missing or do not go together, wrong expressions.
+    /// If keys are missing or contradict one another, or an expression is wrong.
     pub fn compile(spec: &BatchSpec, compiler: &Compiler, at: &Place) -> Result<Self, LoadError> {
         let at = [spec.post.as_ref(), spec.put.as_ref(), spec.patch.as_ref()]
             .into_iter()
@@ -102,8 +103,8 @@ impl Batch {
         })
     }
 
-    /// Writes as they go into requests: of one group, at most `max` at once. Those whose element cannot be made come back as
-    /// outcomes.
+    /// Divide writes into requests: each of one group, with at most `max` writes. Writes whose element cannot be
+    /// made come back as outcomes.
     pub fn portions(&self, writes: Vec<Write>, scope: &Scope<'_>) -> (Vec<Portion>, Vec<Outcome>) {
         let mut groups: Vec<(Value, Vec<Element>)> = Vec::new();
         let mut refused = Vec::new();
@@ -144,8 +145,9 @@ impl Batch {
         Ok((group, item))
     }
 
-    /// Sends a portion. If it is rejected, it is halved until the bad item stands alone. If it is refused as `auth`, a few of
-    /// its items are first tried alone: if the system lets one in, our credentials are good, and the others are halved too.
+    /// Send a portion. If it is rejected, it is halved until the bad item is alone. If it is refused as `auth`, a
+    /// few of its items are first tried alone: if the system accepts one of these, the credentials are valid, and
+    /// the others are halved too.
     pub async fn send(&self, portion: Portion, writing: &Writing<'_>) -> Vec<Outcome> {
         let refused = match self.halve(portion, writing, false).await {
             Ok(outcomes) => return outcomes,
@@ -177,8 +179,8 @@ impl Batch {
         all
     }
 
-    /// Sends a portion, and its halves where it is refused for a reason of its items. With `known`, the system is known to let
-    /// us in, and one that is refused as `auth` is halved as well.
+    /// Send a portion. If it is refused because of its items, send its halves. `known`: our credentials are known
+    /// to be valid, so a portion that is refused as `auth` is halved as well.
     fn halve<'a>(
         &'a self,
         portion: Portion,
@@ -208,7 +210,7 @@ impl Batch {
             let mut all = Vec::new();
             for elements in [elements, second] {
                 let half = Portion { group: group.clone(), elements };
-                // Whoever is told what is wrong with an item is let in.
+                // If the system reports what is wrong with an item, the credentials are valid.
                 all.extend(self.halve(half, writing, true).await.unwrap_or_else(Refused::outcomes));
             }
             for outcome in &mut all {
@@ -240,7 +242,7 @@ impl Batch {
     }
 }
 
-/// Writes of one request.
+/// The writes of one request.
 pub struct Portion {
     group: Value,
     elements: Vec<Element>,
@@ -251,7 +253,7 @@ struct Element {
     item: Value,
 }
 
-/// A write's own variables beside its result.
+/// A write's own variables, without its result.
 struct Own {
     key: Value,
     id: Value,
@@ -268,7 +270,7 @@ impl Own {
     }
 }
 
-/// A portion's answer, which says of each element what became of it.
+/// The answer to a portion, with the result of each element.
 struct Answered<'a> {
     batch: &'a Batch,
     writing: &'a Writing<'a>,
@@ -293,7 +295,7 @@ impl Answered<'_> {
         elements.iter().zip(numbers).map(result).collect()
     }
 
-    /// The result that belongs to an element.
+    /// The result of one element.
     fn result(&self, element: &Element, lists: &Lists, (number, expected): (usize, usize)) -> Result<Value, String> {
         let results = lists.of(element.write.op)?;
         if let Some(matches) = &self.batch.matches {
@@ -311,12 +313,12 @@ impl Answered<'_> {
         results.get(number).cloned().ok_or_else(|| "the answer holds no result of this item".into())
     }
 
-    /// A single result: its error, or what it says of the write.
+    /// Evaluate a single result: its error, or what it says about the write.
     fn evaluate(&self, element: &Element, result: &Value) -> Result<Written, Failure> {
         let (batch, write) = (self.batch, &element.write);
         let own = Own::of(write);
         let seen = self.scope(&own, element, result);
-        // A result without the member that an error would have is one that went well.
+        // If a result lacks the member that an error would have, it is a success.
         let error = batch.error.as_ref().and_then(|error| error.eval(&seen).ok()).unwrap_or_default();
         let well = match &error {
             Value::Null | Value::Bool(false) => true,
@@ -350,7 +352,7 @@ impl Answered<'_> {
         self.batch.answer_fields.read(&element.write, self.writing.entity, &seen, Some(self.answer))
     }
 
-    /// What expressions on a result see.
+    /// The variables of an expression on a result.
     fn scope<'b>(&'b self, own: &'b Own, element: &'b Element, result: &'b Value) -> Scope<'b> {
         self.answer
             .scope(self.writing.scope)
@@ -362,10 +364,10 @@ impl Answered<'_> {
     }
 }
 
-/// The results of an answer, by the list they stand in.
+/// The results of an answer, by the list that holds them.
 struct Lists(Vec<(Option<Op>, List)>);
 
-/// Results, or why they cannot be told.
+/// The results, or why they cannot be told apart.
 type List = Result<Vec<Value>, String>;
 
 impl Lists {
@@ -382,7 +384,7 @@ impl Lists {
         })
     }
 
-    /// For each element its number in its list, and how many elements that list stands for.
+    /// For each element: its index in its list, and the expected length of that list.
     fn numbers(&self, elements: &[Element]) -> Vec<(usize, usize)> {
         let by_op = self.0.iter().any(|(op, _)| op.is_some());
         let mut numbers = Vec::with_capacity(elements.len());
@@ -399,7 +401,7 @@ impl Lists {
         numbers
     }
 
-    /// Those of one kind of write.
+    /// The results for one kind of write.
     fn of(&self, op: Op) -> Result<&[Value], String> {
         match self.0.iter().find(|(own, _)| own.is_none_or(|own| own == op)) {
             Some((_, Ok(results))) => Ok(results),

@@ -1,4 +1,4 @@
-//! One request of an adapter, compiled; and its answer.
+//! One compiled request of an adapter, and its answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
     model::{canonical, flaw, percent},
 };
 
-/// What a failure means.
+/// An error rule: what a failure means.
 #[derive(Clone, Debug)]
 pub struct Rule {
     pub when: Expr,
@@ -38,10 +38,10 @@ pub struct Rule {
 pub struct Call {
     pub method: Method,
     target: Template,
-    /// The target as written, and where.
+    /// The target as written, and its place.
     written: Arc<str>,
     place: String,
-    /// Whether a value in the path may have slashes, which are encoded then.
+    /// Whether a value in the path may contain slashes, which are then encoded.
     slashes: bool,
     query: Option<Template>,
     headers: Option<Template>,
@@ -52,10 +52,10 @@ pub struct Call {
 }
 
 impl Call {
-    /// Compiles the request keys of a table; `at` is where to say that the method is missing.
+    /// Compile the request keys of a table. `at` is the place to report if the method is missing.
     ///
     /// # Errors
-    /// No method or several, and wrong templates.
+    /// If there is no method or several, or a template is wrong.
     pub fn compile(
         spec: RequestSpec<'_>,
         compiler: &Compiler,
@@ -92,24 +92,25 @@ impl Call {
         })
     }
 
-    /// Whether the request names this variable.
+    /// Whether the request uses this variable.
     #[must_use]
     pub fn names(&self, variable: &str) -> bool {
         let parts = [Some(&self.target), self.query.as_ref(), self.headers.as_ref(), self.body.as_ref()];
         parts.into_iter().flatten().any(|part| part.names(variable))
     }
 
-    /// Whether the path itself names one of these variables: then a 404 speaks of that object, not of a wrong address.
+    /// Whether the path itself uses one of these variables. If so, a 404 concerns that object and does not mean a
+    /// wrong address.
     #[must_use]
     pub fn addresses(&self, variables: &[&str]) -> bool {
         variables.iter().any(|variable| self.target.names(variable))
     }
 
-    /// The request's own parts, before address, authorisation and common headers are added. `confidential` has the secrets
-    /// too; it is for headers only.
+    /// The request's own parts, before the address, authorisation and common headers are added. `confidential` also
+    /// has the secrets; it is for headers only.
     ///
     /// # Errors
-    /// An expression without value, or a value that cannot be sent where it should be.
+    /// If an expression has no value, or a value is not allowed where it should be sent.
     pub fn draft(&self, scope: &Scope<'_>, confidential: &Scope<'_>, nonce: u64) -> Result<Draft, ExprError> {
         let plain =
             |cause: String| ExprError { expression: "body".into(), place: self.place.clone(), cause, of_value: true };
@@ -132,10 +133,10 @@ impl Call {
         })
     }
 
-    /// Tells what is asked for from what else could be: by address, query and body.
+    /// Identify what is requested: by address, query and body.
     ///
     /// # Errors
-    /// An expression without value.
+    /// If an expression has no value.
     pub fn fingerprint(&self, scope: &Scope<'_>) -> Result<String, ExprError> {
         let query = query(self.query.as_ref(), scope)?;
         let body = self.body.as_ref().map_or(Ok(None), |body| body.render(scope))?;
@@ -153,18 +154,18 @@ impl Call {
     }
 }
 
-/// A rendered table of a query.
+/// Render the table of a query.
 ///
 /// # Errors
-/// An expression without value, a control character in a value.
+/// If an expression has no value, or a value contains a control character.
 pub fn query(table: Option<&Template>, scope: &Scope<'_>) -> Result<Value, ExprError> {
     table.map_or(Ok(Value::Null), |table| table.render_checked(scope, segment::sendable).map(Option::unwrap_or_default))
 }
 
-/// Names (in lower case) and values of a table of headers; `()` is left out.
+/// Names (in lower case) and values of a table of headers. `()` is left out.
 ///
 /// # Errors
-/// An expression without value, a value that no header may have.
+/// If an expression has no value, or a value is not allowed in a header.
 pub fn headers(table: Option<&Template>, scope: &Scope<'_>) -> Result<Vec<(String, String)>, ExprError> {
     let Some(table) = table else { return Ok(Vec::new()) };
     let values = table.render_checked(scope, segment::sendable)?.unwrap_or_default();
@@ -182,7 +183,7 @@ pub fn headers(table: Option<&Template>, scope: &Scope<'_>) -> Result<Vec<(Strin
         .collect()
 }
 
-/// Compiles error rules; `known` are the variables of the request beside those of its answer.
+/// Compile error rules. `known` are the variables of the request in addition to those of its answer.
 pub fn rules(specs: &[ErrorRule], compiler: &Compiler, known: KnownNames) -> Result<Vec<Rule>, LoadError> {
     let known = known.and(ANSWER).and(["text", "op", "retry_after"]);
     LoadError::collect(specs.iter().map(|spec| {
@@ -195,30 +196,30 @@ pub fn rules(specs: &[ErrorRule], compiler: &Compiler, known: KnownNames) -> Res
     }))
 }
 
-/// A request without what all requests share.
+/// A request without the parts that all requests share.
 #[derive(Clone)]
 pub struct Draft {
     pub method: Method,
-    /// Path, or address of which only path and query count.
+    /// A path, or an address of which only path and query are used.
     pub target: String,
     pub query: Vec<(String, String)>,
     pub headers: Vec<(String, String)>,
     pub payload: Option<Payload>,
 }
 
-/// An answer, read.
+/// An answer that has been read.
 #[derive(Clone)]
 pub struct Answer {
     pub status: u16,
-    /// Names in lower case; values of a repeated header are joined by a comma.
+    /// Names are in lower case; values of a repeated header are joined by a comma.
     pub headers: Value,
-    /// `()` when it could not be read.
+    /// `()` if it could not be read.
     pub body: Value,
-    /// Whether the body is what the adapter says it is.
+    /// Whether the body has the format that the adapter declares.
     pub readable: bool,
-    /// Values in the body.
+    /// Number of values in the body.
     pub values: usize,
-    /// Why a body that might have been read was not.
+    /// Why a readable body was not read.
     pub problem: Option<String>,
     pub retry_after: Option<Duration>,
     status_value: Value,
@@ -230,7 +231,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An answer of a response whose body has been read, and as what.
+    /// The answer of a response whose body has been read, with the format in which it was read.
     #[must_use]
     pub fn of(
         response: &Response,
@@ -268,19 +269,20 @@ impl Answer {
         }
     }
 
-    /// With the secrets that are to be taken out of what it says.
+    /// Add the secrets that must be removed from its messages.
     #[must_use]
     pub fn masked(self, mask: Arc<Mask>) -> Self {
         Self { mask, ..self }
     }
 
-    /// One line of what it says, without secrets: a secret that was cut in two would not be found any more.
+    /// One line of the system's text, without secrets. Mask before cutting: a secret that was cut in two would no
+    /// longer be found.
     #[must_use]
     pub fn line(&self, said: &str) -> String {
         cut(&self.mask.clean(said))
     }
 
-    /// The answer's variables over those of a scope.
+    /// The answer's variables on top of a scope.
     #[must_use]
     pub fn scope<'a>(&'a self, scope: &'a Scope<'a>) -> Scope<'a> {
         scope.child().with("status", &self.status_value).with("headers", &self.headers).with("body", &self.body)
@@ -291,7 +293,7 @@ impl Answer {
         Value::from(String::from_utf8_lossy(&self.raw).into_owned())
     }
 
-    /// A failure that this answer is; the message gets method, path and status.
+    /// Turn this answer into a failure. The message gets method, path and status.
     #[must_use]
     pub fn failure(&self, class: Class, message: &str) -> Failure {
         let mut failure =
@@ -300,22 +302,22 @@ impl Answer {
         failure
     }
 
-    /// What an answer that could not be read looks like: its first words and what it says it is.
+    /// Describe an answer that could not be read: its first words and its declared type.
     #[must_use]
     pub fn unexpected(&self) -> String {
         let declared = self.headers.get("content-type").and_then(Value::as_str).unwrap_or("no content type");
-        // Masked before it is cut to what is shown: a secret that was cut in two would not be found any more. What is looked at
-        // ends far behind that.
+        // Mask before cutting to the shown length: a secret that was cut in two would no longer be found. The part
+        // that is searched ends far beyond the shown part.
         let head = &self.raw[..self.raw.len().min(unexpected::LOOKED_AT)];
         let shown = unexpected::shown(&self.mask.clean(&String::from_utf8_lossy(head)), self.receive);
         format!("{shown} ({declared}, {} bytes)", self.raw.len())
     }
 
-    /// Address of the next page in the `Link` header.
+    /// Address of the next page from the `Link` header.
     #[must_use]
     pub fn next_link(&self) -> Option<String> {
         let header = self.headers.get("link")?.as_str()?;
-        // A comma may stand inside the address, so links are told apart by their angle brackets.
+        // An address may contain a comma, so split the links at their angle brackets.
         header.split('<').skip(1).find_map(|link| {
             let (address, parameters) = link.split_once('>')?;
             let next = parameters.split([';', ',']).any(|part| {

@@ -1,4 +1,4 @@
-//! Compiles the texts of an adapter: which variables are known where.
+//! Compiles the texts of an adapter, and defines which variables are known in each place.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -17,18 +17,18 @@ use crate::{
 /// Variables of an answer.
 pub const ANSWER: [&str; 3] = ["status", "headers", "body"];
 
-/// What all compiling in one file needs.
+/// What compiling needs everywhere in a file.
 #[derive(Clone, Debug)]
 pub struct Compiler {
     pub file: Arc<SourceFile>,
-    /// Settings that any expression may name.
+    /// Settings that every expression may name.
     public: Vec<String>,
     secret: Vec<String>,
     pub send: Send,
     pub receive: Receive,
-    /// Where requests without a method of their own go.
+    /// The target of requests without a method of their own.
     pub post: Option<Text>,
-    /// Whether a value in a path may have slashes.
+    /// Whether a value in a path may contain slashes.
     pub slashes: bool,
 }
 
@@ -51,19 +51,19 @@ impl Compiler {
         }
     }
 
-    /// Whether there is such a setting that any expression may name.
+    /// Whether every expression may name a setting of this name.
     #[must_use]
     pub fn has_setting(&self, name: &str) -> bool {
         self.public.iter().any(|known| known == name)
     }
 
-    /// Settings, `entity`, and these.
+    /// The settings, `entity`, and these names.
     #[must_use]
     pub fn known(&self, names: &[&'static str]) -> KnownNames {
         KnownNames::of(["entity"]).and(names.iter().copied()).settings(self.public.iter().cloned())
     }
 
-    /// Where secrets are allowed too.
+    /// The names for places where secrets are allowed too.
     #[must_use]
     pub fn with_secrets(&self, known: KnownNames) -> KnownNames {
         known.settings(self.secret.iter().cloned())
@@ -83,7 +83,7 @@ impl Compiler {
         self.formula_if(formula, &self.row())
     }
 
-    /// What an expression on a row may name: the row's members, and the settings by `settings.NAME`.
+    /// The names that an expression on a row may use: the row's members, and the settings as `settings.NAME`.
     #[must_use]
     pub fn row(&self) -> KnownNames {
         KnownNames::any().settings(self.public.iter().cloned())
@@ -119,7 +119,7 @@ impl Compiler {
         }
     }
 
-    /// A table of headers, whose names are as they have to be.
+    /// A table of headers. Their names must be valid.
     pub fn headers(&self, body: Option<&Body>, known: &KnownNames) -> Result<Option<Template>, LoadError> {
         if let Some(Body(node)) = body
             && let Node::Table(members) = node.as_ref()

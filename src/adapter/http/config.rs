@@ -1,4 +1,4 @@
-//! The tables of an adapter whose driver is `http`, as they stand in the file.
+//! The tables of an adapter with driver `http`, as written in the file.
 
 use std::num::NonZeroU32;
 
@@ -168,7 +168,8 @@ pub struct ErrorRule {
     pub message: Option<Text>,
 }
 
-/// A structure that holds a request beside its own keys. Serde's `flatten` would lose the places of what it holds.
+/// Defines a structure that holds a request in addition to its own keys. Serde's `flatten` would lose the places of
+/// its contents.
 macro_rules! with_request {
     ($(#[$outer:meta])* $name:ident { $($(#[$inner:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$outer])*
@@ -220,7 +221,7 @@ macro_rules! with_request {
     };
 }
 
-/// The keys of a request, wherever it stands.
+/// The keys of a request, in whatever table they are.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestSpec<'a> {
     pub get: Option<&'a Text>,
@@ -238,7 +239,7 @@ pub struct RequestSpec<'a> {
 }
 
 impl RequestSpec<'_> {
-    /// Whether nothing of a request is written.
+    /// Whether no key of a request is written.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         let targets = [self.get, self.post, self.put, self.patch, self.delete];

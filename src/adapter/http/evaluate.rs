@@ -1,4 +1,4 @@
-//! What an answer means: the adapter's rules first, then the status.
+//! Evaluates an answer: by the adapter's rules first, then by the status.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// How long a system is left alone at most because it says so.
+/// Maximum time for which a system is left alone at its own request.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// What a request is for; `op` in conditions.
+/// The purpose of a request; `op` in conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     Login,
@@ -46,7 +46,7 @@ impl Verb {
         }
     }
 
-    /// What it means when the request may have had an effect that we cannot see.
+    /// The class of a failure if the request may have had an effect that we cannot see.
     #[must_use]
     pub fn in_doubt(self) -> Class {
         match self {
@@ -56,10 +56,10 @@ impl Verb {
     }
 }
 
-/// Longest text of a system that a message repeats.
+/// Maximum length of a system's text in a message.
 const SAID: usize = 300;
 
-/// The failure that an answer is, if it is one.
+/// The failure that an answer means. Return `None` if it is a success.
 #[must_use]
 pub fn evaluate(answer: &Answer, own: &[Rule], common: &[Rule], verb: Verb, scope: &Scope<'_>) -> Option<Failure> {
     let rules = || own.iter().chain(common);
@@ -69,7 +69,7 @@ pub fn evaluate(answer: &Answer, own: &[Rule], common: &[Rule], verb: Verb, scop
         .with_owned("text", text.unwrap_or_default())
         .with_owned("op", verb.as_str())
         .with_owned("retry_after", answer.retry_after.map_or(Value::Null, |wait| wait.as_secs().into()));
-    // A condition that meets a missing member does not hold: answers differ in what they have.
+    // If a condition meets a missing member, it does not hold, because answers differ in their members.
     let rule = rules().find(|rule| rule.when.eval_bool(&seen).unwrap_or(false));
     let class = match rule {
         Some(rule) => rule.class,
@@ -82,7 +82,7 @@ pub fn evaluate(answer: &Answer, own: &[Rule], common: &[Rule], verb: Verb, scop
     let message = message.map_or_else(|| default_message(answer), |said| answer.line(&said));
     let mut failure = answer.failure(class, &message);
     failure.field = rule.and_then(|rule| template(rule.field.as_ref()));
-    // The system is up; only this answer is over a limit.
+    // The system is up; only this answer exceeds a limit.
     if class == Class::Transient && answer.problem.is_some() {
         failure.cause = Some(Box::new(WaitReason::Setup));
     }
@@ -98,7 +98,8 @@ fn by_status(answer: &Answer, verb: Verb) -> Option<Class> {
         408 | 425 => Some(Class::Transient),
         429 => Some(Class::Throttled),
         400..=499 => Some(Class::Rejected),
-        // Also redirects that nobody asked to follow and pages that are no answer: what was done, nobody knows.
+        // This includes redirects, which are not followed, and pages that are not an answer: what was done is
+        // unknown.
         _ => Some(verb.in_doubt()),
     }
 }
@@ -115,7 +116,7 @@ fn default_message(answer: &Answer) -> String {
     }
 }
 
-/// The sentence a system explains itself with, where most put it.
+/// The sentence with which a system explains itself, in the members that most systems use.
 fn said(body: &Value) -> Option<String> {
     const PLACES: [&str; 11] = [
         "/message",
@@ -144,7 +145,7 @@ pub fn cut(text: &str) -> String {
     }
 }
 
-/// The failure that no answer is.
+/// The failure if there is no answer.
 #[must_use]
 pub fn unanswered(error: &TransportError, verb: Verb, place: &str) -> Failure {
     let class = if error.may_have_arrived() { verb.in_doubt() } else { Class::Transient };
@@ -153,14 +154,15 @@ pub fn unanswered(error: &TransportError, verb: Verb, place: &str) -> Failure {
     if is_too_much { failure.with_cause(WaitReason::Setup) } else { failure }
 }
 
-/// Wait of a `Retry-After` header: seconds, whole or with a fraction, or a date (RFC 9110, 10.2.3; the fraction is what some
-/// shops send). At most [`LONGEST_WAIT`]: who asks for more is asked again by then.
+/// The wait of a `Retry-After` header: seconds, whole or with a fraction, or a date (RFC 9110, 10.2.3; some shops
+/// send the fraction). At most [`LONGEST_WAIT`]: a system that asks for a longer wait is asked again after that
+/// time.
 #[must_use]
 pub fn retry_after(header: &str, now: DateTime<Utc>) -> Option<Duration> {
     let header = header.trim();
     let wait = match decimal::parse(header) {
         Some(seconds) => {
-            // A second of a fraction is waited for whole.
+            // Round a fraction of a second up.
             let seconds = seconds.ceil().max(Decimal::ZERO).min(LONGEST_WAIT.as_secs().into());
             Duration::from_secs(seconds.to_u64()?)
         }

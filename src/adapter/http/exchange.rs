@@ -1,4 +1,4 @@
-//! Requests of one system: paced, authorised, evaluated.
+//! The requests of one system: limited in rate, authorised, evaluated.
 
 use std::{
     fmt,
@@ -33,25 +33,25 @@ use crate::{
     port::logins::Logins,
 };
 
-/// What leaves and comes back for one system.
+/// Sends requests to one system and receives its answers.
 pub struct Exchange {
     /// The system's name.
     pub system: String,
     pub env: Env,
     pub logins: Arc<dyn Logins>,
-    /// The secrets, to be taken out of every message.
+    /// The secrets to remove from every message.
     pub mask: Arc<Mask>,
-    /// Requests that have left.
+    /// Number of requests sent.
     sent: AtomicU64,
     transport: Arc<dyn Transport>,
     pub pace: Pace,
-    /// Requests under way at once.
+    /// Maximum number of requests under way at once.
     pub concurrency: usize,
     base: String,
     headers: Vec<(String, String)>,
     pub timeout: Duration,
     max_body: usize,
-    /// Most values of an answer.
+    /// Maximum number of values in an answer.
     pub max_values: usize,
     redirects: u8,
     auth: Auth,
@@ -63,7 +63,7 @@ pub struct Exchange {
     whole: Value,
 }
 
-/// Makes the requests of one purpose: what they are for, and the variables that they see.
+/// Makes requests for one purpose, with the variables that they see.
 #[derive(Clone, Copy)]
 pub struct Requester<'a> {
     pub exchange: &'a Exchange,
@@ -71,7 +71,7 @@ pub struct Requester<'a> {
     pub scope: &'a Scope<'a>,
 }
 
-/// Neither settings nor secrets.
+/// Shows neither settings nor secrets.
 impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exchange").field("auth", &self.auth).finish_non_exhaustive()
@@ -147,13 +147,13 @@ impl Exchange {
         Ok(exchange)
     }
 
-    /// Requests that have left, logins and redirects included.
+    /// Number of requests sent, including logins and redirects.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// A setting that is no secret.
+    /// A setting that is not a secret.
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<&Value> {
         self.public.get(name)
@@ -175,7 +175,7 @@ impl Exchange {
         self.confide(self.scope())
     }
 
-    /// The secrets as further variables, for headers only.
+    /// Add the secrets as further variables, for headers only.
     fn confide<'a>(&'a self, mut scope: Scope<'a>) -> Scope<'a> {
         for (name, value) in &self.secrets {
             scope = scope.with(name.as_str(), value);
@@ -183,18 +183,18 @@ impl Exchange {
         scope.with(SETTINGS, &self.whole)
     }
 
-    /// What makes requests for one purpose, which see these variables.
+    /// A requester for one purpose, whose requests see these variables.
     #[must_use]
     pub fn requester<'a>(&'a self, verb: Verb, scope: &'a Scope<'a>) -> Requester<'a> {
         Requester { exchange: self, verb, scope }
     }
 
-    /// One exchange without authorisation: a login.
+    /// Send one request without authorisation: a login.
     pub(super) async fn unsigned(&self, draft: &Draft, receive: Receive) -> Result<Answer, Failure> {
         self.exchange(draft, None, receive, Verb::Login).await
     }
 
-    /// The failure an answer is, if it is one.
+    /// The failure that an answer means. Return `None` if it is a success.
     pub(super) fn evaluate(
         &self,
         answer: &Answer,
@@ -206,14 +206,14 @@ impl Exchange {
         evaluate::evaluate(answer, own, &self.rules, verb, scope).map(|failure| self.clean(failure))
     }
 
-    /// Whether anything answers at the base address.
+    /// Check that something answers at the base address.
     pub async fn reach(&self) -> Result<(), Failure> {
         let draft =
             Draft { method: Method::Get, target: String::new(), query: Vec::new(), headers: Vec::new(), payload: None };
         self.exchange(&draft, None, Receive::Text, Verb::Read).await.map(|_| ())
     }
 
-    /// Logs in, where there is a login.
+    /// Log in. Return `None` if there is no login.
     pub async fn login(&self) -> Option<Result<(), Failure>> {
         if !self.auth.has_login() {
             return None;
@@ -221,13 +221,13 @@ impl Exchange {
         Some(self.auth.pass(self).await.map(|_| ()).map_err(|failure| self.clean(failure)))
     }
 
-    /// An expression of the adapter that has no value although nothing was asked of the system.
+    /// The failure if an expression of the adapter has no value before anything was asked of the system.
     pub(super) fn wrong(&self, error: &ExprError) -> Failure {
         self.clean(compile::fatal(error.clone()))
     }
 
     fn unsendable(&self, error: ExprError, verb: Verb) -> Failure {
-        // A value of one object is that object's; one that is asked of all is a setting's.
+        // If a request is for one object, the value is that object's fault; if it is for all, a setting is wrong.
         let mut failure = match verb {
             Verb::Login | Verb::List => compile::fatal(error),
             Verb::Read | Verb::Find | Verb::Create | Verb::Update | Verb::Delete => compile::rejected(error),
@@ -247,7 +247,7 @@ impl Exchange {
         let mut left = if draft.method == Method::Get { self.redirects } else { 0 };
         loop {
             let permit = self.pace.enter().await;
-            // Signed only now: a signature holds the time.
+            // Sign right before sending, because a signature contains the time.
             let request = self.request(draft, &url, pass).map_err(|error| self.wrong(&error))?;
             let (method, place) = (request.method, format!("{} {}", request.method, request.path()));
             self.sent.fetch_add(1, Ordering::Relaxed);
@@ -300,10 +300,10 @@ impl Exchange {
         })
     }
 
-    /// An address of an answer as the target of a request.
+    /// Turn an address from an answer into the target of a request.
     ///
     /// # Errors
-    /// When it does not lie on the configured server, or is no address.
+    /// If it is not on the configured server, or is not an address.
     fn own(&self, link: &str) -> Result<String, String> {
         if link.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
             return Err("the link to the next page has characters in it that no address has".to_owned());
@@ -315,7 +315,7 @@ impl Exchange {
             Err(_) if link.starts_with("//") => {
                 base.join(link).map_err(|_| "the link to the next page is no address")?
             }
-            // A whole path already: behind `base`, the path of `base` would stand twice.
+            // This is a whole path already: after `base`, the path of `base` would occur twice.
             Err(_) if is_below(link, base.path()) => return Ok(format!("{}{link}", origin(&self.base))),
             Err(_) => return Ok(link.to_owned()),
         };
@@ -333,7 +333,7 @@ impl Exchange {
         Ok(url.to_string())
     }
 
-    /// Requests never leave the configured host, wherever an answer points.
+    /// The address of a request. Requests never leave the configured host, wherever an answer points.
     fn address(&self, draft: &Draft) -> String {
         let mut url = if draft.target.starts_with("http://") || draft.target.starts_with("https://") {
             let rest = draft.target.split_once("://").map_or("", |(_, rest)| rest);
@@ -353,14 +353,14 @@ impl Exchange {
         (origin(&next) == origin(&self.base)).then_some(next)
     }
 
-    /// A system may repeat what it was sent: secrets are taken out of what it said.
+    /// Remove secrets from a failure, because a system may repeat what it was sent.
     pub fn clean(&self, failure: Failure) -> Failure {
         self.mask.failure(failure)
     }
 }
 
 impl Requester<'_> {
-    /// The requests of an adapter's call, until there is an answer that is not a failure, or that `ignore` lets pass.
+    /// Send the requests of an adapter's call until an answer is not a failure, or `ignore` accepts it.
     ///
     /// # Errors
     /// By the adapter's rules and the status; see [`evaluate`].
@@ -369,10 +369,10 @@ impl Requester<'_> {
         self.send(&draft, call, ignore).await
     }
 
-    /// As [`Requester::call`], to an address that the last answer gave, if it is one of the configured server.
+    /// Like [`Requester::call`], but to an address that the last answer gave, if it is on the configured server.
     ///
     /// # Errors
-    /// As [`Requester::call`].
+    /// Those of [`Requester::call`].
     pub async fn follow(&self, address: &str, call: &Call) -> Result<Answer, Failure> {
         let exchange = self.exchange;
         let draft = self.draft(call, exchange.env.entropy.next_u64())?;
@@ -381,15 +381,15 @@ impl Requester<'_> {
         self.send(&draft, call, None).await
     }
 
-    /// Whether a call can be made at all.
+    /// Check that a call can be made.
     ///
     /// # Errors
-    /// As [`Requester::call`], before anything is sent.
+    /// Those of [`Requester::call`] that occur before anything is sent.
     pub fn sendable(&self, call: &Call) -> Result<(), Failure> {
         self.draft(call, 0).map(drop)
     }
 
-    /// The same requester, whose requests see other variables.
+    /// The same requester with other variables.
     #[must_use]
     pub fn with<'b>(&'b self, scope: &'b Scope<'b>) -> Requester<'b> {
         self.exchange.requester(self.verb, scope)
@@ -422,7 +422,7 @@ impl Requester<'_> {
     }
 }
 
-/// Whether an address without a host begins with the segments of a path, which are some.
+/// Whether an address without a host begins with the segments of a path that is not empty.
 fn is_below(link: &str, path: &str) -> bool {
     let path = path.trim_end_matches('/');
     let rest = link.strip_prefix(path).filter(|_| !path.is_empty());

@@ -1,4 +1,4 @@
-//! Children read in bulk for the rows of a page, and put on them.
+//! Joins: reads children in bulk for the rows of a page, and puts them on the rows.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,10 +22,11 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Requests of a listing read as a whole ask for this many rows where the adapter names no page size.
+/// Number of rows to ask for in one request of a listing that is read as a whole, unless the adapter sets a page
+/// size.
 const WHOLE: usize = 1000;
 
-/// A listing read to its end: call, rows, pages.
+/// A listing that is read to its end: call, rows, pages.
 #[derive(Clone, Debug)]
 pub struct Listing {
     pub call: Call,
@@ -39,10 +40,10 @@ impl Listing {
         self.call.receive == Receive::Xml
     }
 
-    /// Whether the first request can be made.
+    /// Check that the first request can be made.
     ///
     /// # Errors
-    /// What it lacks, or what of it cannot be sent.
+    /// What is missing in it, or what in it cannot be sent.
     fn sendable(&self, requester: &Requester<'_>) -> Result<(), Failure> {
         let page = self.pages.as_ref().map(|pager| pager.start(WHOLE).variable());
         let mut scope = requester.scope.child();
@@ -55,7 +56,7 @@ impl Listing {
     /// All rows of all pages.
     ///
     /// # Errors
-    /// Those of the requests, and of a listing that does not hold what it announces.
+    /// If a request fails, or the listing does not hold what it announces.
     pub async fn all(&self, requester: &Requester<'_>) -> Result<Vec<Value>, Failure> {
         let Requester { exchange, verb, scope } = *requester;
         let Some(pager) = &self.pages else {
@@ -92,7 +93,7 @@ impl Listing {
     }
 }
 
-/// What the pager needs to know of a page; `id` is the entity's, where the rows have one.
+/// What the pager must know of a page. `id` is the entity's id, if the rows have one.
 #[must_use]
 pub fn seen<'a>(answer: &'a Answer, page: &'a [Value], id: Option<&Expr>, scope: &Scope<'_>) -> Seen<'a> {
     let mut hasher = blake3::Hasher::new();
@@ -127,10 +128,10 @@ pub struct Join {
 }
 
 impl Join {
-    /// `id` is the entity's id, the default of `to`; `known` are the variables of the surrounding request.
+    /// `id` is the entity's id, the default of `to`. `known` are the variables of the surrounding request.
     ///
     /// # Errors
-    /// Keys that are missing or do not go together, wrong expressions.
+    /// If keys are missing or contradict one another, or an expression is wrong.
     pub fn compile(
         spec: &JoinSpec,
         compiler: &Compiler,
@@ -172,12 +173,12 @@ impl Join {
     }
 }
 
-/// Expression on an answer giving rows; default `body`.
+/// The expression that gives the rows of an answer; default `body`.
 pub fn rows_of(formula: Option<&crate::adapter::Formula>, compiler: &Compiler) -> Result<Expr, LoadError> {
     rows_in(formula, compiler, &compiler.known(&super::compile::ANSWER))
 }
 
-/// The children of a join may be told by the rows that they are for.
+/// Like [`rows_of`]. If the join asks for each item, the expression may also use the item.
 fn rows_with(formula: Option<&crate::adapter::Formula>, compiler: &Compiler, each: bool) -> Result<Expr, LoadError> {
     let known = compiler.known(&super::compile::ANSWER).and(["rows", "ids"]).and(each.then_some("item"));
     rows_in(formula, compiler, &known)
@@ -194,11 +195,11 @@ fn rows_in(
     }
 }
 
-/// Reads the children of `page` and puts them on its rows. A row for which nothing can be asked is left as it is; the
-/// result says why, by the row's place in `page`.
+/// Read the children of `page` and put them on its rows. If nothing can be asked for a row, it stays as it is, and
+/// the result gives the reason by the row's index in `page`.
 ///
 /// # Errors
-/// Those of the requests; children whose row cannot be told.
+/// If a request fails, or it is unknown to which row children belong.
 pub async fn join(joins: &[Join], page: &mut [Value], requester: &Requester<'_>) -> Result<Refused, Failure> {
     if joins.is_empty() {
         return Ok(Refused::new());
@@ -223,24 +224,26 @@ pub async fn join(joins: &[Join], page: &mut [Value], requester: &Requester<'_>)
     Ok(refused)
 }
 
-/// Why nothing can be asked for a row, by its place in the page.
+/// Why nothing can be asked for a row, by its index in the page.
 pub type Refused = BTreeMap<usize, String>;
 
-/// How often a join asks.
+/// The requests of a join.
 enum Asks {
     Nothing,
     Once,
     Each(Vec<Value>),
 }
 
-/// By the text that names their row.
+/// Children by the text that identifies their row.
 type Children = HashMap<String, Vec<Value>>;
 
-/// The children of one item, under way: of its row, unless they name their rows themselves.
+/// The pending request for the children of one item, with the key of its row unless the children name their rows
+/// themselves.
 type PendingChildren<'a> = BoxFuture<'a, Result<(Option<String>, Vec<Value>), Failure>>;
 
 impl Join {
-    /// The rows that can be asked for. One that would be in the way of all is found by asking for it alone.
+    /// The rows for which children can be asked. If a row prevents the requests of all, it is found by trying each
+    /// row alone.
     fn askable(&self, page: &[Value], refused: &mut Refused, requester: &Requester<'_>) -> Result<Vec<Value>, Failure> {
         let left = |refused: &Refused| -> Vec<Value> {
             let rows = page.iter().enumerate().filter(|(index, _)| !refused.contains_key(index));
@@ -263,7 +266,7 @@ impl Join {
         self.sendable(&rows, requester).map(|()| rows)
     }
 
-    /// Whether all requests can be made.
+    /// Check that all requests can be made.
     fn sendable(&self, rows: &[Value], requester: &Requester<'_>) -> Result<(), Failure> {
         if rows.is_empty() {
             return Ok(());
@@ -281,7 +284,7 @@ impl Join {
         }
     }
 
-    /// Rows without an id are told apart later; here they have no children.
+    /// Rows without an id are rejected later; here they have no children.
     fn ids(&self, page: &[Value], scope: &Scope<'_>) -> Value {
         page.iter().filter_map(|row| self.id.eval(&scope.on_row(row)).ok()).filter(|id| !id.is_null()).collect()
     }
@@ -305,7 +308,7 @@ impl Join {
         }
     }
 
-    /// The text that names the row of an item, where the children do not name it themselves.
+    /// The text that identifies an item's row, if the children do not name it themselves.
     fn key(&self, item: &Value, scope: &Scope<'_>) -> Result<Option<String>, Failure> {
         match &self.on {
             Some(_) => Ok(None),
@@ -345,7 +348,7 @@ impl Join {
         Ok(children)
     }
 
-    /// Sorts children by the row that each names.
+    /// Group children by the row that each names.
     fn sort_by_row(&self, rows: Vec<Value>, children: &mut Children, scope: &Scope<'_>) -> Result<(), Failure> {
         let Some(on) = &self.on else { return Ok(()) };
         for child in rows {
@@ -359,13 +362,13 @@ impl Join {
         Ok(())
     }
 
-    /// Puts a row's children on it.
+    /// Put a row's children on it.
     ///
     /// # Errors
-    /// Why that cannot be.
+    /// Why this is not possible.
     fn place(&self, row: &mut Value, children: &Children, scope: &Scope<'_>) -> Result<(), String> {
         let key = self.to.eval(&scope.on_row(row)).ok().as_ref().and_then(text_of);
-        // Two rows may name the same children: moves of one article.
+        // Two rows may refer to the same children, such as moves of one article.
         let mut found = key.and_then(|key| children.get(&key).cloned()).unwrap_or_default();
         let value = match (self.one, found.len()) {
             (false, _) => Value::Array(found),

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::adapter::unreached;
 
-/// How long a connection may take to stand.
+/// Maximum time to open a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// HTTP over the network. Connections are kept and shared by all systems.
+/// HTTP over the network. Connections are kept open and shared by all systems.
 #[derive(Clone, Debug)]
 pub struct Network {
     client: reqwest::Client,
@@ -23,9 +23,9 @@ pub struct Network {
 
 impl Network {
     /// # Errors
-    /// When the machine's trusted certificates cannot be read.
+    /// If the machine's trusted certificates cannot be read.
     pub fn new() -> Result<Self, TransportError> {
-        // Err means that some other part of the process was first; the provider is the same one.
+        // An error means that another part of the process has installed it before; the provider is the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .user_agent(concat!("vaiven/", env!("CARGO_PKG_VERSION")))
@@ -44,7 +44,7 @@ impl Network {
             let Ok(mut value) = HeaderValue::from_str(value) else {
                 return Err(TransportError::NotSent(format!("header {name} has characters in it that none may have")));
             };
-            // Nothing below, not even its debug log, writes it down.
+            // No layer below logs this value, not even in its debug log.
             value.set_sensitive(true);
             builder = builder.header(name, value);
         }
@@ -102,7 +102,7 @@ fn translate(error: &reqwest::Error, request: &Request) -> TransportError {
     }
 }
 
-/// The cause, with the host and what to do where that is known.
+/// The cause, with the host and what to do if that is known.
 fn describe(error: &reqwest::Error, url: &str) -> String {
     let cause = reason(error);
     let host = reqwest::Url::parse(url).ok().and_then(|url| {
@@ -115,7 +115,7 @@ fn describe(error: &reqwest::Error, url: &str) -> String {
     host.and_then(words).unwrap_or(cause)
 }
 
-/// The innermost cause: it says what happened, and never repeats the URL.
+/// The innermost cause: it says what happened and never repeats the URL.
 fn reason(error: &reqwest::Error) -> String {
     let mut cause = error.source();
     let mut text = None;
@@ -154,7 +154,7 @@ mod tests {
         assert!(!error.may_have_arrived());
     }
 
-    /// Answers whatever comes with these bytes.
+    /// A server that answers every connection with these bytes.
     async fn answering(bytes: &'static [u8]) -> std::net::SocketAddr {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! One-legged OAuth 1.0a with HMAC-SHA256 (RFC 5849): shops ask for it where there is no TLS.
+//! One-legged OAuth 1.0a with HMAC-SHA256 (RFC 5849): shops ask for it if there is no TLS.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -7,14 +7,14 @@ use sha2::Sha256;
 use super::transport::Method;
 use crate::{env::Env, model::percent};
 
-/// What identifies us; `token` is empty where the system only knows consumers.
+/// Our credentials. `token` is empty if the system only knows consumers.
 pub struct Credentials<'a> {
     pub consumer_key: &'a str,
     pub consumer_secret: &'a str,
     pub token: Option<(&'a str, &'a str)>,
 }
 
-/// What makes a request another one than all before it (RFC 5849, section 3.3).
+/// Makes a request different from all earlier ones (RFC 5849, section 3.3).
 pub struct Stamp {
     nonce: String,
     /// In seconds.
@@ -32,7 +32,7 @@ impl Stamp {
 }
 
 impl Credentials<'_> {
-    /// Value of the `Authorization` header. `form` are the pairs of a form body, which are signed too.
+    /// Value of the `Authorization` header. `form` holds the pairs of a form body, which are signed too.
     #[must_use]
     pub fn header(&self, method: Method, url: &str, form: &[(String, String)], stamp: &Stamp) -> String {
         let mut own = vec![
@@ -69,7 +69,7 @@ fn base_string<'p>(method: Method, url: &str, pairs: impl Iterator<Item = &'p (S
     format!("{method}&{}&{}", percent::encode(&normal(address)), percent::encode(&joined.join("&")))
 }
 
-/// Scheme and host in lower case, without the scheme's own port.
+/// Scheme and host in lower case, without the scheme's default port.
 fn normal(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
     let scheme = scheme.to_lowercase();
@@ -80,7 +80,7 @@ fn normal(address: &str) -> String {
 }
 
 fn sign(key: &str, text: &str) -> String {
-    // HMAC takes keys of any length.
+    // HMAC accepts keys of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.as_bytes()) else { return String::new() };
     mac.update(text.as_bytes());
     STANDARD.encode(mac.finalize().into_bytes())

@@ -1,4 +1,5 @@
-//! OAuth 2: a token for client credentials, or for a refresh token, which a service may replace with every use of it.
+//! OAuth 2: a token for client credentials, or for a refresh token, which a service may replace each time it is
+//! used.
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ use crate::{
     port::logins::{LoginId, Renewal},
 };
 
-/// How long a renewal may take beyond its one request, before others take the one who renews for dead.
+/// How long a renewal may take in addition to its one request. After that, others consider the renewing process
+/// dead.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// Compiled table `oauth2`.
@@ -36,7 +38,7 @@ pub struct Oauth2 {
     refresh: Option<Template>,
 }
 
-/// The answer to a request for a token.
+/// The answer to a token request.
 struct Granted {
     access: Value,
     until: Option<DateTime<Utc>>,
@@ -44,7 +46,7 @@ struct Granted {
 
 impl Oauth2 {
     /// # Errors
-    /// Wrong templates, an unknown variable.
+    /// If a template is wrong or a variable is unknown.
     pub fn compile(spec: &config::Oauth2, compiler: &Compiler) -> Result<Self, LoadError> {
         let known = compiler.with_secrets(compiler.known(&[]));
         let text = |text| compiler.text(text, &known);
@@ -57,11 +59,11 @@ impl Oauth2 {
         })
     }
 
-    /// A token, and when it has to be renewed. `unkept` is a refresh token that was given and could not be kept yet: no other
-    /// one is good any more.
+    /// A token, and when to renew it. `unkept` is a refresh token that was given and could not be stored yet: it is
+    /// the only valid one.
     ///
     /// # Errors
-    /// `Auth` when the service refuses, `Transient` when it does not answer or what it gave cannot be kept.
+    /// `Auth` if the service refuses, `Transient` if it does not answer or its refresh token cannot be stored.
     pub async fn token(
         &self,
         unkept: &mut Option<SecretString>,
@@ -74,7 +76,7 @@ impl Oauth2 {
         let configured = self.refresh.as_ref().map(text).transpose()?.filter(|token| !token.is_empty());
         let granted = if let Some(configured) = configured {
             let login = LoginId::of(&client, &configured);
-            // Nobody else may show the same token meanwhile: it is good for one use.
+            // Nobody else may use the same token meanwhile: it is valid for one use.
             let span = exchange.timeout.saturating_add(SLACK);
             let mut renewal = exchange.logins.renew(&exchange.system, &login, span).await?;
             let token = RefreshToken { configured: &configured, renewal: renewal.as_mut(), unkept };
@@ -111,7 +113,7 @@ impl Oauth2 {
             }
             failure
         })?;
-        // Whatever else is wrong with the answer: the token that was shown is spent.
+        // Store the next token whatever else is wrong with the answer: the token that was shown is used up.
         if let Some(next) = answer.body.get("refresh_token").and_then(Value::as_str).filter(|next| *next != shown) {
             exchange.mask.add(next);
             *token.unkept = Some(next.into());
@@ -142,7 +144,7 @@ impl Oauth2 {
     }
 }
 
-/// A refresh token: the one of the configuration, and those that took its place.
+/// A refresh token: the configured one and its successors.
 struct RefreshToken<'a> {
     configured: &'a str,
     renewal: &'a mut dyn Renewal,
@@ -150,12 +152,12 @@ struct RefreshToken<'a> {
 }
 
 impl RefreshToken<'_> {
-    /// The token that is good now, if any is.
+    /// The newest token, which is the valid one, if there is any.
     fn latest(&self) -> &str {
         self.renewal.kept().map_or(self.configured, |kept| kept.expose_secret())
     }
 
-    /// Makes a token that was given durable. Until it is, it is neither used nor forgotten.
+    /// Make a new token durable. Until then it is neither used nor forgotten.
     async fn keep(&mut self) -> Result<(), Failure> {
         if let Some(token) = self.unkept {
             self.renewal.keep(token).await.map_err(|mut failure| {

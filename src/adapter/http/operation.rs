@@ -1,4 +1,4 @@
-//! One write as one request, or as steps whose results are saved before the next is sent.
+//! One write as one request, or as steps. The results of a step are saved before the next step is sent.
 
 use std::collections::HashMap;
 
@@ -25,10 +25,10 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Prefix of the capture that counts how often a step was done; no variable can have such a name.
+/// Prefix of the capture that counts how often a step was done. No variable can have such a name.
 const DONE: &str = "step:";
 
-/// The variable of what a lookup found; captures shadow it.
+/// The variable for what a lookup found. Captures with this name hide it.
 const FOUND: &str = "found";
 
 /// A compiled create, update or delete.
@@ -36,7 +36,7 @@ const FOUND: &str = "found";
 pub struct Operation {
     form: Form,
     answer_fields: AnswerFields,
-    /// Variable that holds the new id after the first step: where `id` is just that variable.
+    /// If `id` is just a variable: this variable, which holds the new id after the first step.
     id_variable: Option<String>,
 }
 
@@ -50,9 +50,9 @@ enum Form {
 struct Step {
     name: String,
     call: Call,
-    /// Set where the step reads all pages of a list.
+    /// Set if the step reads all pages of a list.
     listing: Option<Listing>,
-    /// Done again by every attempt, since it changes nothing.
+    /// Whether every attempt repeats it, because it changes nothing.
     reads: bool,
     when: Option<Expr>,
     for_each: Option<Expr>,
@@ -60,7 +60,7 @@ struct Step {
     ignore: Option<Expr>,
 }
 
-/// What a request of this kind is, in conditions and when in doubt.
+/// The verb of a request for this kind of write, for conditions and for failures in doubt.
 #[must_use]
 pub fn verb(op: Op) -> Verb {
     match op {
@@ -72,7 +72,7 @@ pub fn verb(op: Op) -> Verb {
 
 impl Operation {
     /// # Errors
-    /// Keys that are missing or do not go together, wrong expressions.
+    /// If keys are missing or contradict one another, or an expression is wrong.
     pub fn compile(spec: &WriteSpec, op: Op, compiler: &Compiler, at: &Place) -> Result<Self, LoadError> {
         let known = compiler.known(&WRITE);
         let mut after = known.clone().and(ANSWER).and(["sent"]);
@@ -104,7 +104,7 @@ impl Operation {
         Ok(Self { form, answer_fields, id_variable })
     }
 
-    /// Does one write.
+    /// Carry out one write.
     pub async fn run(&self, write: &Write, writing: &Writing<'_>) -> Outcome {
         let variables = Variables::of(write);
         let scope = variables.scope(write, writing.scope);
@@ -144,7 +144,7 @@ impl Operation {
             if let Some(variable) = &self.id_variable {
                 saga.done.insert(variable.clone(), Value::from(found.id.as_str()));
             }
-            // In place of the answer that was lost: a later attempt looks no more.
+            // This replaces the lost answer: a later attempt does not look up again.
             saga.done.insert(FOUND.to_owned(), found.body.clone().into_value());
             saga.done.insert(marker(&first.name), Value::from(1));
             progress.save(saga.write.job, &saga.done).await?;
@@ -157,8 +157,8 @@ impl Operation {
         if let Some(answer) = &saga.answer {
             return self.answer_fields.read(saga.write, entity, &answer.scope(&scope), Some(answer));
         }
-        // Every step was done by an earlier attempt, or the lookup found all there is to do: what the captures and the found
-        // object show is recorded; where that takes an answer, the captured id alone.
+        // Every step was done by an earlier attempt, or the lookup found everything. Use what the captures and the
+        // found object show. If that is not enough without an answer, use only the captured id.
         let nothing = Value::Null;
         let scope = scope.with("body", &nothing).with("status", &nothing).with("headers", &nothing);
         let id = AnswerFields { id: self.answer_fields.id.clone(), ..AnswerFields::default() };
@@ -167,7 +167,7 @@ impl Operation {
     }
 }
 
-/// What is to be deleted and is not there is deleted.
+/// If an object to delete does not exist, it counts as deleted.
 fn absent_is_deleted(write: &Write, result: Result<Written, Failure>) -> Result<Written, Failure> {
     match (result, &write.id) {
         (Err(failure), Some(id)) if write.op == Op::Delete && failure.class == Class::Missing => {
@@ -183,7 +183,7 @@ struct Saga<'a> {
     writing: &'a Writing<'a>,
     done: Captures,
     requests: u32,
-    /// Of the last request.
+    /// The answer to the last request.
     answer: Option<Answer>,
 }
 
@@ -209,7 +209,7 @@ impl Saga<'_> {
             && let Some(when) = &step.when
             && !when.eval_bool(&scope).map_err(wrong)?
         {
-            // A step left out has captured nothing; later steps may still name its variables.
+            // A step that was left out has captured nothing, but later steps may still use its variables.
             for (variable, _) in &step.capture {
                 self.done.entry(variable.clone()).or_insert(Value::Null);
             }
@@ -235,8 +235,8 @@ impl Saga<'_> {
         Ok(())
     }
 
-    /// Drops what was done for items that have left the list, with what it captured: something else is desired by now,
-    /// and an item that comes back has to be done again.
+    /// Forget items that have left the list, with what was captured for them: the desired list is another one now,
+    /// and an item that comes back must be done again.
     fn forget_others(&mut self, step: &Step, done: &mut Vec<Value>, fingerprints: &[Value]) {
         let stays: Vec<bool> = done.iter().map(|fingerprint| fingerprints.contains(fingerprint)).collect();
         let keep = |list: &mut Vec<Value>| {
@@ -252,16 +252,17 @@ impl Saga<'_> {
         keep(done);
     }
 
-    /// What a step that is done is remembered by: of an update its request, since a later attempt may have something else to
-    /// send. What a create has done is done, whatever it would send by now: its first step made the object.
+    /// The mark of a finished step. For an update it is the fingerprint of its request, because a later attempt may
+    /// have something else to send. For a create it only says that the step is done, whatever it would send now:
+    /// its first step created the object.
     fn mark(&self, step: &Step, scope: &Scope<'_>) -> Value {
         let repeats_when_changed = self.write.op == Op::Update && !step.reads && step.for_each.is_none();
-        // What cannot be written by now was not sent.
+        // If the request cannot be made now, it was not sent.
         let fingerprint = || step.call.fingerprint(scope).map_or(Value::Null, Value::from);
         if repeats_when_changed { fingerprint() } else { Value::from(1) }
     }
 
-    /// Sends a step's request and saves what it captured; `mark` is what is remembered of the step then.
+    /// Send a step's request and save what it captured. `mark` is then stored as the step's mark.
     async fn request(&mut self, step: &Step, scope: &Scope<'_>, mark: Value) -> Result<(), Failure> {
         self.requests += 1;
         let verb = if step.reads { Verb::Read } else { verb(self.write.op) };
@@ -287,7 +288,7 @@ impl Saga<'_> {
                 Ok(value) => value,
                 Err(_) if ignored => Value::Null,
                 Err(error) => {
-                    // Whether the file or the answer is odd, asking again brings the same.
+                    // Whether the file or the answer is wrong, asking again would bring the same answer.
                     let class = if step.reads { Class::Fatal } else { verb.in_doubt() };
                     let failure = answer.failure(class, &format!("the answer holds no `{variable}`: {error}"));
                     return Err(step.failed(failure.with_cause(WaitReason::file(&error.place))));
@@ -308,14 +309,15 @@ impl Saga<'_> {
 }
 
 impl Step {
-    /// Says which step it was.
+    /// Add the step's name to a failure.
     fn failed(&self, mut failure: Failure) -> Failure {
         failure.message = format!("step `{}`: {}", self.name, failure.message);
         failure
     }
 }
 
-/// What each item is remembered by once it is done: the list may be another one at the next attempt, when part of it is.
+/// Fingerprints of the items, to remember which are done: the list may change before the next attempt, when some
+/// are done.
 fn fingerprints(items: &[Value]) -> Vec<Value> {
     let mut equals: HashMap<String, u32> = HashMap::new();
     let mut fingerprint = |item: &Value| {

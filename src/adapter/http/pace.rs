@@ -1,4 +1,4 @@
-//! How fast and how many at once: one pace per configured system, on the injected clock.
+//! Limits rate and concurrency: one pace per configured system, on the injected clock.
 
 use std::{num::NonZeroU32, sync::Mutex, time::Duration};
 
@@ -7,12 +7,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::env::Env;
 
-/// Requests allowed in a span of time.
+/// Number of requests allowed in a time span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub count: NonZeroU32,
     pub per: Duration,
-    /// Requests that may leave at once after a pause.
+    /// Number of requests that may be sent at once after a pause.
     pub burst: NonZeroU32,
 }
 
@@ -22,7 +22,7 @@ pub struct Pace {
     env: Env,
     slots: Semaphore,
     bucket: Option<Mutex<Bucket>>,
-    /// As the adapter declares it.
+    /// The pace that the adapter declares.
     pub declared: crate::port::Pace,
 }
 
@@ -37,7 +37,7 @@ impl Pace {
         }
     }
 
-    /// Waits until a request may be sent; it is under way as long as the permit lives.
+    /// Wait until a request may be sent. It counts as under way as long as the permit lives.
     pub async fn enter(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed, so there is always a permit.
         let permit = self.slots.acquire().await.ok();
@@ -51,7 +51,7 @@ impl Pace {
     }
 }
 
-/// Generic cell rate algorithm: remembers only when the next request would be due at an even pace.
+/// Generic cell rate algorithm: stores only the time at which the next request would be due at an even rate.
 #[derive(Debug)]
 struct Bucket {
     interval: TimeDelta,
@@ -66,7 +66,7 @@ impl Bucket {
         Self { interval, tolerance: interval.checked_mul(ahead).unwrap_or(TimeDelta::MAX), due: None }
     }
 
-    /// Takes the next place in the row and says how long to wait for it.
+    /// Take the next place in the queue. Return how long to wait for it.
     fn take(&mut self, now: DateTime<Utc>) -> Duration {
         let due = self.due.map_or(now, |due| due.max(now));
         self.due = Some(due.checked_add_signed(self.interval).unwrap_or(DateTime::<Utc>::MAX_UTC));

@@ -1,4 +1,4 @@
-//! Going through a listing page by page, with proof that none is missing.
+//! Reads a listing page by page, and proves that no page is missing.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Compiled table `pages`; without one everything comes in one answer.
+/// Compiled table `pages`. Without it, everything comes in one answer.
 #[derive(Clone, Debug)]
 pub struct Pager {
     by: By,
@@ -30,12 +30,12 @@ pub struct Pager {
     max_pages: u64,
 }
 
-/// Where a listing stands: what the next page needs and what the proof of the whole needs.
+/// The position in a listing: what the next page needs and what the proof of the whole needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Pages read.
+    /// Number of pages read.
     pub pages: u64,
-    /// Rows read, as listed.
+    /// Number of rows read, as listed.
     pub seen: u64,
     pub size: u64,
     number: u64,
@@ -44,9 +44,9 @@ pub struct Progress {
     cursor: Value,
     /// Address of the next page.
     pub link: Option<String>,
-    /// Rows announced for the whole listing.
+    /// Number of rows announced for the whole listing.
     pub total: Option<u64>,
-    /// Whether rows left it while it was read: then their number proves no end.
+    /// Whether rows left the listing while it was read. If so, their number does not prove an end.
     #[serde(default)]
     shrunk: bool,
     /// Fingerprint of the last page's rows.
@@ -63,17 +63,17 @@ pub struct Seen<'a> {
     pub rows: u64,
     /// The last row.
     pub last: Option<&'a Value>,
-    /// Its id, where it has one.
+    /// The last row's id, if it has one.
     pub last_id: Option<Value>,
     /// Fingerprint of the rows' identities, in order; absent for an empty page.
     pub fingerprint: Option<String>,
 }
 
 impl Pager {
-    /// `split` says that the rows listed are not the entity's rows, so that the last one has no id of its own.
+    /// `split` means that listed rows are not the entity's rows, so the last row has no id of its own.
     ///
     /// # Errors
-    /// Keys that do not go together, wrong expressions.
+    /// If keys contradict one another, or an expression is wrong.
     pub fn compile(spec: &PagesSpec, compiler: &Compiler, split: bool, at: &Place) -> Result<Self, LoadError> {
         let answer = compiler.known(&ANSWER);
         let link = matches!(spec.by, By::Link | By::Cursor);
@@ -104,18 +104,20 @@ impl Pager {
         })
     }
 
-    /// Before the first page.
+    /// The position before the first page.
     #[must_use]
     pub fn start(&self, limit: usize) -> Progress {
         Progress { size: self.size.unwrap_or(limit as u64).max(1), number: self.first, ..Progress::default() }
     }
 
-    /// Where the listing stands after a page, and whether there is another one; if not, its end is proven.
+    /// The position after a page, and whether there is another page. If there is none, the end of the listing is
+    /// proven.
     ///
     /// # Errors
-    /// A page that repeats the last one, a listing without end, fewer rows than announced: never success.
+    /// If a page repeats an earlier one, the listing does not end, or there are fewer rows than announced: these
+    /// are never a success.
     pub fn advance(&self, mut at: Progress, page: &Seen<'_>, scope: &Scope<'_>) -> Result<(Progress, bool), Failure> {
-        // About one listing: the system answers, and its others may be right.
+        // This concerns one listing: the system answers, and its other listings may be correct.
         let odd = |message: &str| page.answer.failure(Class::Transient, message).with_cause(WaitReason::Setup);
         let unread = |error: ExprError| {
             let message = format!("the listing's end cannot be told: {error}");
@@ -145,7 +147,7 @@ impl Pager {
 
         let more = match self.by {
             By::Link | By::Cursor => self.follow(&mut at, page, &seen).map_err(unread)?,
-            // What follows a key can be asked for until nothing does.
+            // With a key, the listing can be continued until nothing follows.
             By::Keyset if at.shrunk => page.rows > 0,
             By::Number | By::Offset | By::Keyset => match (at.total, pages) {
                 (Some(total), _) => at.seen < total && page.rows > 0,
@@ -161,7 +163,7 @@ impl Pager {
                 _ => Ok((at, false)),
             };
         }
-        // An empty page is told from others by what it says comes next.
+        // An empty page is identified by what it says comes next.
         let fingerprint = page.fingerprint.clone().unwrap_or_else(|| json!([at.link, at.cursor]).to_string());
         at.course.page(&fingerprint).map_err(|problem| odd(&problem))?;
         if page.rows == 0 && pages.is_some() {
@@ -229,19 +231,19 @@ impl Progress {
     }
 }
 
-/// A listing's rows, wherever the answer has them. `lenient` (XML): a single element is a list of one, an empty one a list
-/// of none.
+/// A listing's rows, wherever the answer has them. `lenient` (XML): a single element is a list of one, an empty
+/// element is an empty list.
 ///
 /// # Errors
-/// When there is no list there.
+/// If there is no list.
 pub fn rows(expr: &Expr, answer: &Answer, scope: &Scope<'_>, verb: Verb, lenient: bool) -> Result<Vec<Value>, Failure> {
-    // A read changes nothing, so nothing is in doubt; asked again, the answer would be the same.
+    // A read changes nothing, so nothing is in doubt; asking again would bring the same answer.
     let class = if verb.in_doubt() == Class::Transient { Class::Fatal } else { verb.in_doubt() };
     let odd = |message: String| answer.failure(class, &message).with_cause(WaitReason::file(&expr.error("").place));
     let seen = answer.scope(scope);
     let value = match expr.eval(&seen) {
         Ok(value) => value,
-        // In XML an empty list is often not there at all.
+        // In XML an empty list is often missing altogether.
         Err(_) if lenient && expr.is_path() => Value::Null,
         Err(error) => return Err(odd(format!("the answer holds no rows where they should be: {error}"))),
     };

@@ -1,4 +1,4 @@
-//! Bodies: how they are written and how answers are read.
+//! Encodes bodies of requests and decodes those of answers.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -42,14 +42,14 @@ pub enum Receive {
 pub struct Payload {
     pub bytes: Bytes,
     pub content_type: String,
-    /// Pairs of a form, which OAuth 1 signs.
+    /// Pairs of a form; OAuth 1 signs them.
     pub form: Vec<(String, String)>,
 }
 
-/// Writes a body. `nonce` is part of a multipart boundary.
+/// Encode a body. `nonce` is part of a multipart boundary.
 ///
 /// # Errors
-/// When the value has no such form.
+/// If the value cannot be written in this format.
 pub fn encode(send: Send, body: &Value, nonce: u64) -> Result<Payload, String> {
     let plain = |bytes: Vec<u8>, content_type: &str| Payload {
         bytes: bytes.into(),
@@ -110,27 +110,27 @@ fn multipart(body: &Value, boundary: &str) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-/// A text that cannot end its quotes.
+/// A text in quotes that it cannot end.
 ///
 /// # Errors
-/// When it would end its line.
+/// If it would end its line.
 fn quoted(text: &str) -> Result<String, String> {
     segment::printable(text)?;
     Ok(text.replace('"', "%22"))
 }
 
-/// Bodies above this many bytes take long enough to read that others would wait.
+/// Bodies with more bytes than this take so long to read that they would block others.
 const LARGE: usize = 256 << 10;
 
-/// A body, read.
+/// A body that has been read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decoded {
-    /// `()` for an empty body; nothing when it is not what was expected. Values that cannot be read are marked in it
+    /// `()` for an empty body; absent if it is not in the expected format. Values that cannot be read are marked
     /// ([`crate::model::flaw`]).
     pub value: Option<Value>,
-    /// Values in it: what it takes in memory.
+    /// Number of values in it: a measure of its memory.
     pub values: usize,
-    /// What a person should know of a body that was not read.
+    /// What a person should know about a body that was not read.
     pub problem: Option<String>,
 }
 
@@ -146,7 +146,7 @@ impl Decoded {
     }
 }
 
-/// As [`decode`]; a large body is read where that holds nobody up.
+/// Like [`decode`], but a large body is read on a thread where it blocks nobody.
 pub async fn decoded(receive: Receive, response: &Response, most: usize) -> Decoded {
     if response.body.len() <= LARGE {
         return decode(receive, response, most);
@@ -159,7 +159,7 @@ pub async fn decoded(receive: Receive, response: &Response, most: usize) -> Deco
     })
 }
 
-/// Reads an answer's body, of at most so many values.
+/// Read an answer's body with at most `most` values.
 #[must_use]
 pub fn decode(receive: Receive, response: &Response, most: usize) -> Decoded {
     if response.body.iter().all(u8::is_ascii_whitespace) {
@@ -172,7 +172,7 @@ pub fn decode(receive: Receive, response: &Response, most: usize) -> Decoded {
             json::read(bytes, most).map_or_else(|error| Decoded::refused(&error), Decoded::read)
         }
         Receive::Xml => match xml::read(&charset::marked(&response.body, encoding(response)), most) {
-            // A page for people can be well-formed too.
+            // A page for people may be well-formed too.
             Ok((value, _)) if is_page(&value) => Decoded::default(),
             Ok(read) => Decoded::read(read),
             Err(xml::XmlError::TooMany(most)) => Decoded::refused(&JsonError::TooMany(most)),

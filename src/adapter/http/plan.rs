@@ -1,4 +1,4 @@
-//! An adapter compiled: what can be asked of each entity, and how.
+//! A compiled adapter: what can be asked of each entity, and how.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub struct Entity {
     pub id: Expr,
     pub version: Option<Expr>,
     pub keep: Option<Expr>,
-    /// Whose values the ids are.
+    /// The lookup or setting whose allowed values are the ids.
     pub values_of: Option<Named>,
     pub list: Option<List>,
     pub read: Option<Read>,
@@ -47,7 +47,7 @@ pub enum Named {
 pub struct List {
     pub listing: Listing,
     pub cursor: Option<Cursor>,
-    /// A delta ends with the page that shows a row older than its start.
+    /// Whether a delta ends with the page that shows a row older than its start.
     pub newest_first: bool,
     pub split: Option<Expr>,
     pub joins: Vec<Join>,
@@ -58,11 +58,11 @@ pub struct Read {
     pub listing: Listing,
     pub max: usize,
     pub joins: Vec<Join>,
-    /// That of the listing, where the rows are joined as there.
+    /// The listing's `split`, if its joins are used as well.
     pub split: Option<Expr>,
 }
 
-/// Looking up what a create without an answer may have made.
+/// The lookup of an object that a create without an answer may have made.
 #[derive(Debug)]
 pub struct Lookup {
     pub listing: Listing,
@@ -71,7 +71,7 @@ pub struct Lookup {
     pub split: Option<Expr>,
 }
 
-/// Word of an operation in TOML.
+/// The word for an operation in TOML.
 #[must_use]
 pub fn word(op: Op) -> &'static str {
     match op {
@@ -81,7 +81,7 @@ pub fn word(op: Op) -> &'static str {
     }
 }
 
-/// Compiles all entities of an adapter.
+/// Compile all entities of an adapter.
 ///
 /// # Errors
 /// Everything that is wrong, each with its place.
@@ -159,7 +159,7 @@ fn values_of(named: &str, compiler: &Compiler, at: &Place) -> Result<Named, Load
     Err(LoadError::new(at, format!("`values_of` names the setting `{setting}`, which is none or a secret")))
 }
 
-/// Compiles how objects of an entity are read.
+/// Compiles how to read objects of an entity.
 struct ReadCompiler<'a> {
     spec: &'a EntitySpec,
     compiler: &'a Compiler,
@@ -215,7 +215,7 @@ impl ReadCompiler<'_> {
         LoadError::collect(specs.iter().map(|spec| Join::compile(spec, self.compiler, self.id, known, self.at)))
     }
 
-    /// Joins of a read or find: its own, or the listing's with the variables that there are here.
+    /// Joins of a read or a lookup: its own, or the listing's with the variables known here.
     fn borrowed_joins(&self, joins: &Joins, known: &KnownNames) -> Result<Vec<Join>, LoadError> {
         match (joins, &self.spec.list) {
             (Joins::None, _) => Ok(Vec::new()),
@@ -261,7 +261,7 @@ impl ReadCompiler<'_> {
             };
             return Ok(Lookup { listing, is_ours, joins, split: None });
         }
-        // A scan without a request of its own is the listing from the intent on.
+        // A scan without a request of its own is the listing since the intent.
         let list = self.spec.list.as_ref().filter(|list| spec.scan && list.cursor.is_some());
         let Some(list) = list else {
             return Err(LoadError::new(

@@ -1,4 +1,4 @@
-//! One page of a listing, and rows as the engine takes them.
+//! Reads one page of a listing, and turns rows into the form that the engine takes.
 
 use std::collections::HashMap;
 
@@ -22,20 +22,20 @@ use crate::{
     port::{Page, PageToken, PullRequest, RowBody, RowError, SourceRow},
 };
 
-/// Where a pull stands between two pages.
+/// The position of a pull between two pages.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Stand {
     pages: pages::Progress,
-    /// Before the first request.
+    /// The moment before the first request.
     began: Moment,
     /// The greatest watermark seen.
     mark: Option<String>,
 }
 
-/// Reads one page.
+/// Read one page.
 ///
 /// # Errors
-/// Those of the requests, and of a listing that does not hold what it announces.
+/// If a request fails, or the listing does not hold what it announces.
 pub async fn pull(
     entity: &Entity,
     list: &List,
@@ -73,14 +73,14 @@ pub async fn pull(
     if let Some(pager) = &list.listing.pages {
         (stand.pages, more) = pager.advance(stand.pages, &seen(&answer, &listed, Some(&entity.id), &scope), &scope)?;
     }
-    // What was announced counts listed rows: with some left out or taken apart it says nothing about objects. It is proven
-    // above all the same.
+    // The announced total counts listed rows. If some are left out or split, it is not a number of objects. It is
+    // still proven above.
     let total = stand.pages.total.filter(|_| entity.keep.is_none() && list.split.is_none());
     let mut result = Page { total, ..Page::default() };
     if let Some(cursor) = &list.cursor {
         let at = Listed { entity, cursor, page: number, now: answered.at };
         stand.mark = at.mark(&listed, stand.mark.take(), &mut result.dates, &scope);
-        // What stands behind a row that is older than the start is known.
+        // What comes after a row that is older than the start is known already.
         more = more && !(list.newest_first && since.is_some_and(|since| at.reaches(&listed, since, &scope)));
     }
     let refused = join(&list.joins, &mut listed, &requester).await?;
@@ -100,13 +100,13 @@ pub async fn pull(
         result.next = Some(PageToken(token));
     } else if let Some(cursor) = &list.cursor {
         let mark = if number > 1 { cursor.paged(stand.mark, stand.began.until(answered)) } else { stand.mark };
-        // A listing of what changed may be empty, or end before where the last one did.
+        // A listing of changes may be empty, or end before the previous one did.
         result.cursor = cursor.later(since.map(str::to_owned), mark);
     }
     Ok(result)
 }
 
-/// A page as its watermark sees it.
+/// What the watermark needs of a page.
 struct Listed<'a> {
     entity: &'a Entity,
     cursor: &'a Cursor,
@@ -116,7 +116,7 @@ struct Listed<'a> {
 }
 
 impl Listed<'_> {
-    /// The watermark raised by a page's rows; reports those whose date does not count.
+    /// Raise the watermark by a page's rows. Report rows whose date cannot be used.
     fn mark(
         &self,
         rows: &[Value],
@@ -145,13 +145,13 @@ impl Listed<'_> {
     }
 }
 
-/// Rows of an answer becoming rows of the engine: kept ones, with their ids, each id once.
+/// Turns rows of an answer into rows of the engine: those that are kept, with their ids, each id once.
 pub struct Rows<'a> {
     entity: &'a Entity,
-    /// The system's settings: `keep` and `split` may ask for them.
+    /// The system's settings, because `keep` and `split` may use them.
     base: Scope<'a>,
     taken: Vec<SourceRow>,
-    /// Those that stand again, with the same content.
+    /// Rows that occurred again with the same content.
     repeated: Vec<SourceRow>,
     errors: Vec<RowError>,
     by_id: HashMap<String, usize>,
@@ -163,9 +163,9 @@ impl<'a> Rows<'a> {
         Self { entity, base, taken: Vec::new(), repeated: Vec::new(), errors, by_id: HashMap::new() }
     }
 
-    /// Takes the entity's rows within a listed row.
+    /// Take the entity's rows in a listed row.
     pub fn split(&mut self, row: &Value, split: &Expr, position: &str) {
-        // Which of them the unreadable value belongs to cannot be told.
+        // It is unknown to which of them the unreadable value belongs.
         if let Some(flaw) = flaw::first(row) {
             return self.refuse(position, None, &flaw.to_string());
         }
@@ -201,7 +201,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Tells of a listed row that nothing can be asked for, unless `keep` leaves it out as it is.
+    /// Report a listed row for which nothing can be asked, unless `keep` leaves it out anyway.
     pub fn reject(&mut self, row: &Value, position: &str, reason: &str) {
         let left_out = |keep: &Expr| keep.eval_bool(&self.base.on_row(row)).is_ok_and(|kept| !kept);
         if !self.entity.keep.as_ref().is_some_and(left_out) {
@@ -209,7 +209,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The id of a row that cannot be taken, where it can be read: what is known of that object stays known.
+    /// The id of a rejected row, if it can be read: what is known of its object stays known.
     fn id_of(&self, row: &Value) -> Option<String> {
         self.entity.id.eval_text(&self.base.on_row(row)).ok().filter(|id| !id.is_empty())
     }
@@ -220,7 +220,7 @@ impl<'a> Rows<'a> {
         (self.taken, self.errors)
     }
 
-    /// Every row as it was listed, so that all are counted: of those with one id the last counts.
+    /// Every listed row, so all are counted. Of rows with the same id, the last one counts.
     #[must_use]
     pub fn listed(mut self) -> (Vec<SourceRow>, Vec<RowError>) {
         self.repeated.append(&mut self.taken);
@@ -243,7 +243,7 @@ impl<'a> Rows<'a> {
         Ok(Some((id, version)))
     }
 
-    /// If two rows have one id, the later stays; they count as an error only if they differ.
+    /// If two rows have the same id, the later one stays. They are an error only if they differ.
     fn put(&mut self, row: SourceRow) {
         let Some(&at) = self.by_id.get(&row.id) else {
             self.by_id.insert(row.id.clone(), self.taken.len());

@@ -1,4 +1,4 @@
-//! A configured system on driver `http`, as the engine sees it.
+//! A configured system with driver `http`, as the engine sees it.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -36,11 +36,11 @@ pub struct HttpSystem {
     name: String,
     exchange: Exchange,
     entities: IndexMap<String, (Entity, u64)>,
-    /// Refused where the credentials may only read.
+    /// The harmless write that is refused if the credentials may only read.
     probe: Option<Call>,
 }
 
-/// Makes a configured system of an adapter whose driver is `http`.
+/// Make a configured system from an adapter with driver `http`.
 ///
 /// # Errors
 /// Everything that is wrong in the adapter's file, with its place.
@@ -87,7 +87,8 @@ fn settings_fingerprint(manifest: &Manifest, settings: &Settings) -> blake3::Has
     hasher
 }
 
-/// What shapes a row: its id, which rows count, where they come from; not how objects are written.
+/// Identity of what shapes a row: its id, which rows count, where they come from. How objects are written is not
+/// part of it.
 fn version(adapter: &HttpAdapter, table: &toml::Table, name: &str, base: &blake3::Hasher) -> u64 {
     let mut hasher = base.clone();
     let entity = table.get("entities").and_then(|entities| entities.get(name));
@@ -114,7 +115,8 @@ impl HttpSystem {
         Checked::new(what, result.map_err(|failure| self.exchange.clean(failure)))
     }
 
-    /// Names system and entity in a failure, and takes secrets out of it: whatever was said, it leaves here.
+    /// Add system and entity to a failure, and remove secrets from it, whatever the origin of its text: here it
+    /// leaves the driver.
     fn placed(&self, entity: &str, failure: Failure) -> Failure {
         let mut failure = self.exchange.clean(failure);
         failure.message = format!("{}/{entity}: {}", self.name, failure.message);
@@ -139,7 +141,7 @@ impl HttpSystem {
         let asked: HashSet<&str> = ids.iter().map(String::as_str).collect();
         let mut all = Vec::new();
         while let Some(rows) = answers.next().await {
-            // A filter that is ignored brings rows nobody asked for.
+            // If the system ignores a filter, it returns rows that were not asked for.
             all.extend(rows?.into_iter().filter(|row| asked.contains(row.id.as_str())));
         }
         Ok(all)
@@ -159,7 +161,7 @@ impl HttpSystem {
             Err(failure) if failure.class == Class::Missing => {
                 return absent(failure, read.max == 1 && read.listing.call.addresses(&["id"]));
             }
-            // It was not sent: no object of that id can be asked for.
+            // The request was not sent: an object with that id cannot be asked for.
             Err(failure) if failure.class == Class::Rejected && failure.status.is_none() && read.max == 1 => {
                 return Ok(Vec::new());
             }
@@ -182,7 +184,7 @@ impl HttpSystem {
         }
     }
 
-    /// The ids that can be asked for together: one that cannot be sent is in nobody else's way.
+    /// The ids that can be asked for together. An id that cannot be sent must not affect the others.
     fn askable(&self, read: &plan::Read, ids: &[String], scope: &Scope<'_>) -> Vec<String> {
         let can_send = |ids: &[String]| {
             let (many, one) = named(ids);
@@ -193,7 +195,7 @@ impl HttpSystem {
             return ids.to_vec();
         }
         let sendable: Vec<String> = ids.iter().filter(|id| can_send(std::slice::from_ref(*id))).cloned().collect();
-        // None of them: it is the request that is wrong, and it says so.
+        // If none can be sent, the request itself is wrong; sending it gives the failure.
         if sendable.is_empty() { ids.to_vec() } else { sendable }
     }
 
@@ -225,12 +227,12 @@ impl HttpSystem {
             }
             rows => rows?,
         };
-        // Joins may bring what the condition asks for; without them there is less to join.
+        // Joins may provide what the condition needs. If there are none, filter first.
         if find.joins.is_empty() {
             ours(find, &mut rows, &scope)?;
         }
         let refused = join(&find.joins, &mut rows, &requester).await?;
-        // It may be the one that is looked for.
+        // It may be the object that is looked for.
         if let Some(reason) = refused.into_values().next() {
             return Err(Failure::new(Class::Rejected, reason));
         }
@@ -304,7 +306,7 @@ async fn write_one(write: Write, writing: &Writing<'_>) -> Vec<Outcome> {
     vec![outcome]
 }
 
-/// The values that a setting says, each as text.
+/// The values of a setting, each as text.
 fn said(value: &Value) -> Vec<String> {
     match value {
         Value::Array(values) => values.iter().filter_map(text_of).collect(),
@@ -317,8 +319,8 @@ fn refused(write: &Write, failure: Failure) -> Outcome {
     Outcome { job: write.job, result: Err(failure), requests: 0 }
 }
 
-/// A 404 means that there is no such object only where the address was that of the object. Elsewhere the address is wrong, and
-/// to take it for "not there" would create everything anew.
+/// A 404 means that there is no such object only if the address was the object's own. Otherwise the address is
+/// wrong, and treating it as "not there" would create everything again.
 fn absent<T>(mut failure: Failure, of_object: bool) -> Result<Vec<T>, Failure> {
     if of_object {
         return Ok(Vec::new());
@@ -327,12 +329,12 @@ fn absent<T>(mut failure: Failure, of_object: bool) -> Result<Vec<T>, Failure> {
     Err(failure)
 }
 
-/// Variables `ids` and `id` of a read.
+/// The variables `ids` and `id` of a read.
 fn named(ids: &[String]) -> (Value, Value) {
     (Value::from(ids.to_vec()), ids.first().map_or(Value::Null, |id| Value::from(id.as_str())))
 }
 
-/// Rows of a read; a single object counts as one row.
+/// The rows of a read. A single object counts as one row.
 async fn read_rows(read: &plan::Read, requester: &Requester<'_>) -> Result<Vec<Value>, Failure> {
     let Requester { verb, scope, .. } = *requester;
     let answer = requester.call(&read.listing.call, None).await?;

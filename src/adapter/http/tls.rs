@@ -1,10 +1,10 @@
-//! What is wrong with a secured connection, in plain words.
+//! Explains problems of a TLS connection in plain words.
 
 use std::{error::Error, io};
 
 use rustls::{CertificateError, InvalidMessage};
 
-/// What the TLS error among the causes of `error` means for `host`; nothing if there is none.
+/// Explain the TLS error among the causes of `error` for `host`. Return `None` if there is none.
 pub fn problem(error: &(dyn Error + 'static), host: &str) -> Option<String> {
     let mut cause = Some(error);
     while let Some(inner) = cause {
@@ -16,7 +16,7 @@ pub fn problem(error: &(dyn Error + 'static), host: &str) -> Option<String> {
     None
 }
 
-/// An I/O error shows what it holds, which may be another one, but not among its causes.
+/// The error inside an I/O error: it may be a TLS error, but it is not among the causes.
 fn held<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let inside = || error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     error.downcast_ref().or_else(|| inside().and_then(|inner| held(inner)))
@@ -42,7 +42,7 @@ fn words(error: &rustls::Error, host: &str) -> String {
                 certificate(&format!("is for another name ({names}); use that one in the address"))
             }
             CertificateError::Revoked => certificate("was revoked by its authority; it has to be replaced there"),
-            // webpki's own error, which rustls hands on as it is.
+            // webpki's own error, which rustls passes on unchanged.
             other if other.to_string().contains("CaUsedAsEndEntity") => certificate(
                 "is an authority's own (CA:TRUE), and no server may show that; make one for the server that it signs, or one that is \
                  none (`openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE`), and trust that",
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     fn said(error: rustls::Error) -> String {
-        // As it arrives: inside of an I/O error.
+        // In the form in which it arrives: inside an I/O error.
         let inner = io::Error::new(io::ErrorKind::InvalidData, error);
         problem(&io::Error::other(inner), "shop.example").unwrap()
     }

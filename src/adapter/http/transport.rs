@@ -1,5 +1,5 @@
-//! How requests leave the process: one trait with plain types, so that a test or a seeded simulation can stand in for
-//! the network.
+//! Sends requests out of the process: one trait with plain types, so a test or a seeded simulation can take the
+//! place of the network.
 
 use std::{fmt, time::Duration};
 
@@ -35,29 +35,29 @@ impl fmt::Display for Method {
     }
 }
 
-/// One request, complete: nothing is added to it on the way.
+/// One complete request: nothing is added to it before it is sent.
 #[derive(Clone)]
 pub struct Request {
     pub method: Method,
-    /// Absolute, with its query already encoded.
+    /// Absolute, with the query already encoded.
     pub url: String,
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
-    /// Time for the whole exchange, the body of the answer included.
+    /// Maximum time for the whole exchange, including the answer's body.
     pub timeout: Duration,
-    /// Most bytes of the answer's body, after decompression.
+    /// Maximum number of bytes of the answer's body, after decompression.
     pub max_body: usize,
 }
 
 impl Request {
-    /// The URL's path, which is all of it that messages may show.
+    /// The URL's path: the only part of it that messages may show.
     #[must_use]
     pub fn path(&self) -> &str {
         path_of(&self.url)
     }
 }
 
-/// Query, header values and body may hold secrets and personal data.
+/// Query, header values and body may contain secrets and personal data.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -78,7 +78,7 @@ pub fn path_of(url: &str) -> &str {
     rest.split(['?', '#']).next().unwrap_or("/")
 }
 
-/// An answer, whatever its status.
+/// An answer with any status.
 #[derive(Clone)]
 pub struct Response {
     pub status: u16,
@@ -88,7 +88,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// First value of a header; `name` in lower case.
+    /// The first value of a header. `name` must be in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())

@@ -1,14 +1,14 @@
-//! An answer that is none: its first words, for the message.
+//! Describes an answer in an unexpected format by its first words, for messages.
 
 use super::payload::Receive;
 
-/// Longest text that is repeated.
+/// Maximum length of the text that is shown.
 const WORDS: usize = 80;
 
-/// So many bytes of an answer are looked at for it.
+/// Number of bytes of an answer that are searched for these words.
 pub const LOOKED_AT: usize = 16 << 10;
 
-/// `answered HTML instead of JSON: <title>Maintenance`. Of what is data its words are not repeated: they may be a person's.
+/// `answered HTML instead of JSON: <title>Maintenance`. Words from data are not shown: they may be personal.
 #[must_use]
 pub fn shown(text: &str, expected: Receive) -> String {
     let expected = match expected {
@@ -26,7 +26,7 @@ pub fn shown(text: &str, expected: Receive) -> String {
             None => format!("answered HTML instead of {expected}: {}", words(&untagged(text))),
         };
     }
-    // What stands before the data, such as a warning of the server's own program.
+    // Text before the data, such as a warning from the server's program.
     let before = text.find(['{', '[', '<']).map_or(text, |at| &text[..at]).trim();
     match (before.is_empty(), before.len() == text.trim().len()) {
         (true, _) => format!("answered something that is not {expected}: it breaks off, or has a fault in it"),
@@ -35,7 +35,7 @@ pub fn shown(text: &str, expected: Receive) -> String {
     }
 }
 
-/// The content of the first element of that name.
+/// The content of the first element with that name.
 fn between<'t>(text: &'t str, lower: &str, open: &str, close: &str) -> Option<&'t str> {
     let start = lower.find(open)?;
     let start = start + lower[start..].find('>')? + 1;
@@ -44,7 +44,7 @@ fn between<'t>(text: &'t str, lower: &str, open: &str, close: &str) -> Option<&'
     (!content.is_empty()).then_some(content)
 }
 
-/// The text between tags, styles and scripts left out; as much as is needed.
+/// The text between tags, without styles and scripts; only as much as is needed.
 fn untagged(text: &str) -> String {
     let (mut out, mut length) = (String::new(), 0);
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! What a write is to the expressions of an adapter.
+//! The variables of a write in an adapter's expressions.
 
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ impl Variables {
     }
 }
 
-/// Expressions that say what a write left behind.
+/// Expressions for what a write left behind.
 #[derive(Clone, Debug, Default)]
 pub struct AnswerFields {
     pub id: Option<Expr>,
@@ -77,10 +77,11 @@ pub struct AnswerFields {
 }
 
 impl AnswerFields {
-    /// What an answer (in `scope`) says of a write. For a create the id must be in it: without, nobody knows what was made.
+    /// Read what an answer (in `scope`) says about a write. For a create it must contain the id: without it nobody
+    /// knows which object was created.
     ///
     /// # Errors
-    /// When it does not say what the adapter says it does.
+    /// If the answer does not contain what the adapter expects.
     pub fn read(
         &self,
         write: &Write,

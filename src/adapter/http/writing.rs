@@ -1,9 +1,9 @@
-//! Writes under way: what all writes that were handed over together are made with.
+//! What all writes of one call have in common.
 
 use super::{exchange::Exchange, plan::Entity};
 use crate::{expr::Scope, port::Progress};
 
-/// What writes of one entity are made with.
+/// What writes of one entity need.
 #[derive(Clone, Copy)]
 pub struct Writing<'a> {
     pub entity: &'a Entity,

@@ -1,6 +1,6 @@
-//! XML as JSON values and back: members are elements, `@name` attributes, `#text` the text beside attributes; an element
-//! without attributes and children is its text; elements of the same name side by side are a list. What of a text cannot be
-//! read is marked where it stands.
+//! XML as JSON values and back. Members are elements, `@name` is an attribute, `#text` the text next to attributes.
+//! An element without attributes and children is its text. Sibling elements with the same name are a list. Text
+//! that cannot be read is marked in its place.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::{adapter::charset, model::flaw};
 
-/// Deeper nesting is refused, so that no answer can exhaust the stack.
+/// Deeper nesting is refused: no answer may exhaust the stack.
 const DEPTH: usize = 100;
 
 struct Open {
@@ -33,11 +33,11 @@ pub enum XmlError {
     TooMany(usize),
 }
 
-/// Reads a document of at most so many elements and attributes, and tells how many there are; the result is an object with
-/// the root element as its only member. [`charset::BAD`] stands for what is no text.
+/// Read a document with at most `most` elements and attributes. Return an object with the root element as its only
+/// member, and the number of elements and attributes. [`charset::BAD`] marks what is not text.
 ///
 /// # Errors
-/// When its form is broken, with the byte position; when it holds more.
+/// If it is malformed (with the byte position), or exceeds the limit.
 pub fn read(text: &str, most: usize) -> Result<(Value, usize), XmlError> {
     let mut reader = Reader::from_str(text);
     let mut stack = vec![open("", None)];
@@ -96,7 +96,7 @@ pub fn read(text: &str, most: usize) -> Result<(Value, usize), XmlError> {
 /// The text that a reference stands for, or what is wrong with it.
 ///
 /// # Errors
-/// When it stands for no character, or is one that only a document type explains: these are not read.
+/// If it does not stand for a character, or only a document type explains it: these are not read.
 pub fn resolved(reference: &BytesRef<'_>) -> Result<String, String> {
     let name = reference.xml10_content();
     match reference.resolve_char_ref() {
@@ -109,7 +109,8 @@ pub fn resolved(reference: &BytesRef<'_>) -> Result<String, String> {
     }
 }
 
-/// An element's attributes as members `@name`, each marked where it cannot be read, or `text` finds none of it.
+/// An element's attributes as members `@name`. An attribute is marked if it cannot be read, or if `text` returns
+/// `None`.
 pub fn attributes(tag: &BytesStart<'_>, text: impl Fn(&Attribute<'_>) -> Option<String>) -> Map<String, Value> {
     let mut members = Map::new();
     for attribute in tag.attributes() {
@@ -128,7 +129,7 @@ pub fn attributes(tag: &BytesStart<'_>, text: impl Fn(&Attribute<'_>) -> Option<
     members
 }
 
-/// A text, or the mark of one that cannot be read.
+/// A text, or a mark if it cannot be read.
 #[must_use]
 pub fn marked(text: String) -> Value {
     if text.contains(charset::BAD) { flaw::mark(charset::PROBLEM) } else { Value::String(text) }
@@ -178,10 +179,10 @@ fn put(stack: &mut [Open], mut element: Open) {
     }
 }
 
-/// Writes an object with one member, the root element.
+/// Write an object with one member, the root element.
 ///
 /// # Errors
-/// When the value has no form in XML.
+/// If the value has no form in XML.
 pub fn write(value: &Value) -> Result<String, String> {
     let root = value.as_object().filter(|members| members.len() == 1);
     let Some((name, content)) = root.and_then(|members| members.iter().next()) else {
@@ -330,9 +331,9 @@ mod tests {
         );
     }
 
-    /// Elements of texts, attributes and lists, in the form in which they are read.
+    /// Elements with texts, attributes and lists, in the form in which they are read.
     fn element() -> impl Strategy<Value = Value> {
-        // A text of blanks alone is read as none, and a line's end always as `\n`.
+        // Text that consists of blanks only is read as none, and a line end always as `\n`.
         let text = || {
             "[^\\p{C}]{0,8}|[<>&\"'\t\n]{0,4}x"
                 .prop_map(|text| if text.trim().is_empty() { String::new() } else { text })

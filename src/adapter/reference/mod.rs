@@ -13,8 +13,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// JSON Schema of an adapter file, whatever its driver. What drivers call alike and is not the same has the driver before
-/// its name; all definitions stand at the top, where `$ref` looks for them.
+/// JSON Schema of an adapter file with any driver. Definitions that have the same name in several drivers and
+/// differ get the driver's name as a prefix. All definitions are at the top level, where `$ref` looks for them.
 #[must_use]
 pub fn schema() -> Value {
     let mut definitions = Map::new();
@@ -43,8 +43,8 @@ pub fn schema() -> Value {
     })
 }
 
-/// Gives parts that have the name of another driver's, but are not the same, a name of their own; and then those that
-/// name such a part, until there is none left.
+/// Rename definitions that have the same name as another driver's but differ from it, and then those that refer to
+/// a renamed one, until none is left.
 fn named_apart(driver: &str, mut schema: Value, written: &Map<String, Value>) -> Value {
     loop {
         let parts = schema.get("$defs").and_then(Value::as_object).into_iter().flatten();

@@ -1,4 +1,5 @@
-//! The reference of all keys of adapter files, made from their schemas; the test here holds the page to it.
+//! Generates the reference of all keys of adapter files from their schemas. The test here compares the page with
+//! it.
 
 use std::fmt::Write as _;
 
@@ -19,7 +20,7 @@ fn the_manifest_reference_is_what_the_code_says() {
     );
 }
 
-/// `docs/manifest-reference.md`.
+/// The text of `docs/manifest-reference.md`.
 fn markdown() -> String {
     let mut out = String::from(
         "# Keys of adapter files\n\nMade from the code by a test (`BLESS=1 cargo test --lib manifest_reference` writes it anew). \
@@ -32,7 +33,7 @@ fn markdown() -> String {
         let schema = named_apart(driver, schema, &written);
         table(&format!("Top of the file ({driver})"), &schema, &mut out);
         for (name, part) in schema.get("$defs").and_then(Value::as_object).into_iter().flatten() {
-            // What drivers share is written once.
+            // What several drivers share is written only once.
             if written.insert(name.clone(), part.clone()).is_none() {
                 table(name, part, &mut out);
             }
@@ -88,7 +89,7 @@ fn choices(schema: &Value) -> Option<Vec<(String, String)>> {
     (!all.is_empty()).then_some(all)
 }
 
-/// What a value looks like, in a few words.
+/// The form of a value, in a few words.
 fn kind(schema: &Value) -> String {
     if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
         let name = target.rsplit('/').next().unwrap_or(target);

@@ -1,5 +1,6 @@
-//! `vaiven check` of a database: every statement is prepared by the server, which knows whether its tables and columns are there;
-//! what flows write is tried as far as that leaves no trace; overlaps are held against transactions that are open now.
+//! `vaiven check` of a database: the server prepares every statement, because it knows whether tables and columns
+//! exist. What flows write is tried as far as possible without a trace. Overlaps are compared with the transactions
+//! that are open now.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::{
 use crate::{failure::Failure, port::Checked};
 
 impl SqlSystem {
-    /// Connection, statements, overlaps.
+    /// Check the connection, the statements and the overlaps.
     pub(super) async fn try_out(&self) -> Vec<Checked> {
         let mut session = match self.begin(Mode::Read, &self.name).await {
             Ok(session) => session,
@@ -36,7 +37,7 @@ impl SqlSystem {
         lines
     }
 
-    /// What is written to these entities, prepared by a session that may write, without running it.
+    /// Prepare the statements that write these entities, in a session that may write, without running them.
     pub(super) async fn try_writing(&self, entities: &[&str]) -> Vec<Checked> {
         let written = || self.entities.values().filter(|entity| entities.contains(&entity.name.as_str()));
         if written().all(|entity| entity.writing.queries().is_empty()) {
@@ -49,22 +50,22 @@ impl SqlSystem {
         let mut problems: Vec<String> =
             session.touch().await.err().map(|error| error.to_string()).into_iter().collect();
         for query in written().flat_map(|entity| entity.writing.queries()) {
-            // PostgreSQL looks at rights only where it makes a plan that is about to run, as it does for `EXPLAIN`.
+            // PostgreSQL checks rights only when it plans a statement to run, as it does for `EXPLAIN`.
             let explain = self.database.dialect() == Dialect::Postgres && query.statement.is_plain();
             problems.extend(self.prepare(&mut session, query, if explain { "EXPLAIN " } else { "" }).await.err());
         }
         let problem = (!problems.is_empty()).then(|| problems.join("; "));
-        // The session is dropped, and nothing of it remains.
+        // The session is dropped, so nothing of it remains.
         vec![Checked { what: "may be written to".to_owned(), problem, caution: None }]
     }
 
-    /// Has the server prepare a statement, and run it behind `EXPLAIN`.
+    /// Let the server prepare a statement. If `before` is `EXPLAIN`, run it with that prefix.
     async fn prepare(&self, session: &mut Session, query: &Query, before: &str) -> Result<(), String> {
         let message = |error: QueryError| error.into_failure(&query.place, Phase::Running).to_string();
         let mut bound =
             query.statement.bind(|_| Ok::<_, Failure>(serde_json::Value::Null)).map_err(|f| f.to_string())?;
         bound.sql.insert_str(0, before);
-        // A refused statement ends a transaction of PostgreSQL, were it not for the mark.
+        // In PostgreSQL a refused statement would end the transaction without this mark.
         session.mark().await.map_err(|error| message(error.into()))?;
         let tried = if before.is_empty() {
             session.prepare(bound.sql).await.map_err(QueryError::from)
@@ -75,7 +76,8 @@ impl SqlSystem {
         tried.map_err(message)
     }
 
-    /// A listing that reaches back less far than a transaction is open misses what that one commits.
+    /// If a transaction is open for longer than a listing reaches back, the listing misses what that transaction
+    /// commits.
     async fn open_transactions(&self, session: &mut Session) -> Option<Checked> {
         let open = session.longest_transaction().await.ok()??;
         let overlaps = self.entities.values().filter_map(|entity| {

@@ -1,4 +1,4 @@
-//! The tables of an adapter whose driver is `sql`, as they stand in the file.
+//! The tables of an adapter with driver `sql`, as written in the file.
 
 use std::num::NonZeroU32;
 

@@ -18,10 +18,10 @@ use super::{
 };
 use crate::model::flaw;
 
-/// How long a statement waits for a lock or a free connection, where the adapter does not say.
+/// How long a statement waits for a lock or a free connection, unless the adapter sets another time.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Connections to a database; made when first needed.
+/// Connections to a database, created when first needed.
 #[derive(Clone, Debug)]
 pub enum Database {
     Sqlite(SqlitePool),
@@ -32,12 +32,12 @@ pub enum Database {
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// One consistent picture over several statements; where the database can, writing is refused.
+    /// One consistent view over several statements. Writing is refused if the database supports that.
     Read,
     Write,
 }
 
-/// A transaction. Dropped without [`Session::commit`], nothing of it remains.
+/// A transaction. If it is dropped without [`Session::commit`], nothing of it remains.
 #[derive(Debug)]
 pub enum Session {
     Sqlite(Transaction<'static, Sqlite>),
@@ -46,10 +46,10 @@ pub enum Session {
 }
 
 impl Database {
-    /// Prepares connections without making one. Relative SQLite paths start at `folder`.
+    /// Prepare connections without opening one. Relative SQLite paths start at `folder`.
     ///
     /// # Errors
-    /// When the URL is not understood; the message does not repeat it.
+    /// If the URL is not understood. The message does not repeat it.
     pub fn open(url: &str, folder: &Path, connections: u32, patience: Duration) -> Result<Self, String> {
         let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
         let wrong = |problem: sqlx::Error| match problem {
@@ -86,7 +86,7 @@ impl Database {
         }
     }
 
-    /// Host and port, where there is a server.
+    /// Host and port, if there is a server.
     pub fn host(&self) -> Option<String> {
         match self {
             Self::Sqlite(_) => None,
@@ -114,7 +114,8 @@ impl Database {
             Self::Sqlite(pool) => Session::Sqlite(
                 pool.begin_with(match mode {
                     Mode::Read => "BEGIN",
-                    // Taking the lock at once avoids a deadlock between two that read first and write later.
+                    // Taking the lock at once avoids a deadlock between two transactions that read first and write
+                    // later.
                     Mode::Write => "BEGIN IMMEDIATE",
                 })
                 .await?,
@@ -138,7 +139,7 @@ impl Database {
 }
 
 impl Session {
-    /// Runs one statement.
+    /// Run one statement.
     pub async fn run(&mut self, bound: Bound, limits: Limits) -> Result<Answer, QueryError> {
         for (name, value) in &bound.values {
             flaw::unsendable(value).map_err(|problem| ValueError::Parameter { name: name.clone(), problem })?;
@@ -150,7 +151,7 @@ impl Session {
         }
     }
 
-    /// Has the server look at a statement without running it.
+    /// Let the server check a statement without running it.
     pub async fn prepare(&mut self, sql: String) -> Result<(), sqlx::Error> {
         let sql = AssertSqlSafe(sql).into_sql_str();
         match self {
@@ -160,16 +161,16 @@ impl Session {
         }
     }
 
-    /// Writes what is there already, where nothing else tells whether the database takes writes at all: SQLite begins a
-    /// transaction on a file that may only be read.
+    /// Write what is already there, if nothing else shows whether the database accepts writes: SQLite begins a
+    /// transaction even on a read-only file.
     pub async fn touch(&mut self) -> Result<(), sqlx::Error> {
         let Self::Sqlite(transaction) = self else { return Ok(()) };
         let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut **transaction).await?;
         transaction.execute(AssertSqlSafe(format!("PRAGMA user_version = {version}"))).await.map(drop)
     }
 
-    /// For how long the oldest transaction of others that has written is open in this database; nothing where there is none, the
-    /// server does not tell, or there is only one that writes at a time.
+    /// How long the oldest transaction of another session that has written is open in this database. Return `None`
+    /// if there is none, if the server does not say, or if only one transaction at a time can write.
     pub async fn longest_transaction(&mut self) -> Result<Option<Duration>, sqlx::Error> {
         const POSTGRES: &str = "SELECT max(extract(epoch FROM now() - xact_start))::bigint FROM pg_stat_activity \
                                 WHERE datname = current_database() AND backend_xid IS NOT NULL \
@@ -192,26 +193,26 @@ impl Session {
         }
     }
 
-    /// Marks a point to which [`Session::undo`] goes back.
+    /// Mark a point to which [`Session::undo`] goes back.
     pub async fn mark(&mut self) -> Result<(), sqlx::Error> {
         self.command("SAVEPOINT vaiven_item").await
     }
 
-    /// Keeps what was done since [`Session::mark`].
+    /// Keep what was done since [`Session::mark`].
     pub async fn keep(&mut self) -> Result<(), sqlx::Error> {
         self.command("RELEASE SAVEPOINT vaiven_item").await
     }
 
-    /// Takes back what was done since [`Session::mark`].
+    /// Take back what was done since [`Session::mark`].
     pub async fn undo(&mut self) -> Result<(), sqlx::Error> {
         self.command("ROLLBACK TO SAVEPOINT vaiven_item").await?;
         self.keep().await
     }
 
-    /// Makes the transaction durable.
+    /// Make the transaction durable.
     ///
     /// # Errors
-    /// With the phase that says whether it may have been done.
+    /// With the phase, which says whether it may have been done.
     pub async fn commit(self) -> Result<(), (sqlx::Error, Phase)> {
         match self {
             Self::Sqlite(transaction) => transaction.commit().await,

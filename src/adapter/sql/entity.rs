@@ -1,4 +1,4 @@
-//! One entity of an adapter, compiled: statements for the database at hand, expressions, facts.
+//! One entity of an adapter, compiled: statements for this database, expressions, capabilities.
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -23,15 +23,15 @@ use crate::{
 
 const READ_MAX: usize = 500;
 
-/// Before the name of a setting, where a parameter means that and nothing else.
+/// Prefix of a parameter that means a setting and nothing else.
 const SETTING: &str = "settings_";
 
-/// The setting that a parameter names with [`SETTING`].
+/// The setting that a parameter with prefix [`SETTING`] names.
 pub fn setting<'a>(parameter: &str, settings: &'a Settings) -> Option<&'a Value> {
     settings.plain(parameter.strip_prefix(SETTING)?)
 }
 
-/// A statement and where it was written.
+/// A statement and its place in the file.
 #[derive(Clone, Debug)]
 pub struct Query {
     pub statement: Statement,
@@ -98,7 +98,7 @@ pub struct Finding {
 }
 
 impl Query {
-    /// Puts values in for the parameters; those not in `values` are settings.
+    /// Put in values for the parameters. Parameters that are not in `values` are settings.
     pub fn bind(&self, values: &Map<String, Value>, settings: &Settings) -> Result<Bound, Failure> {
         self.statement.bind(|name| {
             setting(name, settings)
@@ -109,7 +109,7 @@ impl Query {
         })
     }
 
-    /// A parameter that nothing gives a value.
+    /// The failure of a parameter without a value.
     pub fn unknown(&self, name: &str) -> Failure {
         Failure::new(
             Class::Fatal,
@@ -130,7 +130,7 @@ impl Entity {
         let read = self.read.iter().flat_map(|read| std::iter::once(&read.query).chain(of_joins(&read.joins)));
         let find = self.find.iter().flat_map(|find| std::iter::once(&find.query).chain(of_joins(&find.joins)));
         let mut queries: Vec<&Query> = list.chain(read).chain(find).chain(self.writing.queries()).collect();
-        // Joins of a listing may be those of a reading too.
+        // The joins of a listing may also be those of a read: take each once.
         let mut seen = std::collections::BTreeSet::new();
         queries.retain(|query| seen.insert(query.place.as_str()));
         queries
@@ -149,8 +149,8 @@ pub struct SqlCompiler {
 }
 
 impl SqlCompiler {
-    /// A statement whose parameters can be anything that turns up when it runs, but for what `given` names. There a setting is
-    /// `:settings_NAME`: by its bare name it could be a member of the object as well.
+    /// Compile a statement whose parameters can be anything that occurs when it runs, in addition to the names in
+    /// `given`. In it a setting is `:settings_NAME`, because its bare name could also be a member of the object.
     pub fn open_query(&self, text: &Text, given: &[&str]) -> Result<Query, LoadError> {
         let query = self.parsed(text)?;
         let is_setting = |name: &str| self.texts.setting_names().any(|setting| setting == name);
@@ -169,7 +169,7 @@ impl SqlCompiler {
         let statement = Statement::parse(text.0.as_ref(), self.dialect)
             .map_err(|problem| self.texts.wrong(text, format!("the statement {problem}")))?;
         let stranger = statement.names().filter_map(|name| name.strip_prefix(SETTING)).find(|name| {
-            // A member of an object may begin so, where there are no settings.
+            // If there are no settings, a member of an object may begin like this.
             self.texts.setting_names().next().is_some() && !self.texts.setting_names().any(|setting| setting == *name)
         });
         if let Some(stranger) = stranger {
@@ -183,7 +183,7 @@ impl SqlCompiler {
         Ok(Query { statement, place: self.texts.place(text).to_string() })
     }
 
-    /// A statement with these parameters, and settings.
+    /// Compile a statement with these parameters and the settings.
     pub fn query(&self, text: &Text, parameters: &[&str]) -> Result<Query, LoadError> {
         let query = self.parsed(text)?;
         let known: Vec<&str> = parameters.iter().copied().chain(self.texts.setting_names()).collect();
@@ -265,7 +265,7 @@ impl SqlCompiler {
             delete: writing.delete.is_some(),
             batch: writing.most,
             replaces: spec.replaces,
-            // Several statements are one transaction: they all happened or none did.
+            // Several statements are one transaction: either all of them were done or none.
             steps: false,
             facet_of: spec.facet_of.clone(),
             whole: None,
@@ -303,19 +303,19 @@ impl SqlCompiler {
         })
     }
 
-    /// A cursor that sends times in a form the database compares rightly with the column.
+    /// A cursor that sends times in a form that the database compares correctly with the column.
     fn cursor(&self, spec: &CursorSpec) -> Result<Cursor, LoadError> {
         let mut spec = spec.clone();
         if spec.kind == CursorKind::Time && spec.format.is_none() && spec.send.is_none() {
             let send = match self.dialect {
-                // Without a type, times are compared as texts: another way of writing them would lose rows.
+                // SQLite has no type for times and compares them as texts: another spelling would lose rows.
                 Dialect::Sqlite => {
                     let message = "SQLite has no type for times, so the column's way of writing them must be told";
                     let place = crate::load::Place::of(&self.texts.file, &spec.field.0);
                     let help = "`format = \"%Y-%m-%d %H:%M:%S\"` (and `zone`), or `kind = \"text\"`";
                     return Err(LoadError::new(&place, message).help(help));
                 }
-                // With its offset it is right for `timestamptz`, without it for `timestamp`.
+                // With an offset this is correct for `timestamptz`, without one for `timestamp`.
                 Dialect::Postgres => "%Y-%m-%dT%H:%M:%S%.f%:z",
                 Dialect::MySql => "%Y-%m-%d %H:%M:%S%.f",
             };
@@ -338,7 +338,7 @@ impl SqlCompiler {
     }
 }
 
-/// Compiles all entities of an adapter.
+/// Compile all entities of an adapter.
 pub fn entities(
     compiler: &SqlCompiler,
     specs: &IndexMap<String, EntitySpec>,

@@ -1,4 +1,4 @@
-//! What goes wrong at a database, as failure classes. Messages name tables and columns, never values.
+//! Maps database errors to failure classes. Messages name tables and columns, never values.
 
 use sqlx::{error::DatabaseError, mysql::MySqlDatabaseError, postgres::PgDatabaseError};
 
@@ -17,14 +17,14 @@ pub enum QueryError {
 /// How far the work had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Before anything could have been made durable.
+    /// Before anything could have become durable.
     Running,
-    /// The commit itself: without an answer nobody knows.
+    /// During the commit: without an answer its result is unknown.
     Committing,
 }
 
 impl QueryError {
-    /// `doing` names the system, entity and statement.
+    /// `doing` names the system, the entity and the statement.
     #[must_use]
     pub fn into_failure(self, doing: &str, phase: Phase) -> Failure {
         match self {
@@ -40,7 +40,7 @@ impl QueryError {
     }
 }
 
-/// The database did not answer, or the connection could not be made.
+/// The failure if the database did not answer, or the connection could not be opened.
 fn untold(error: sqlx::Error, doing: &str, phase: Phase) -> Failure {
     let class = match (&error, phase) {
         (sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_), _) => Class::Fatal,
@@ -56,7 +56,7 @@ fn untold(error: sqlx::Error, doing: &str, phase: Phase) -> Failure {
         (_, Phase::Committing) => {
             format!("the connection was lost while committing, so it is not known whether it was done: {error}")
         }
-        // The text of a configuration error may repeat the URL, and with it the password.
+        // The text of a configuration error may repeat the URL, including the password.
         (sqlx::Error::Configuration(_), _) => "the database URL is not understood".to_owned(),
         _ => error.to_string(),
     };
@@ -64,7 +64,7 @@ fn untold(error: sqlx::Error, doing: &str, phase: Phase) -> Failure {
     if matches!(error, sqlx::Error::Configuration(_)) { failure } else { failure.with_source(error) }
 }
 
-/// The database said what is wrong.
+/// The failure if the database reported an error.
 fn refused(error: &dyn DatabaseError, doing: &str) -> Failure {
     let code = error.code().unwrap_or_default().into_owned();
     if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
@@ -130,7 +130,7 @@ fn postgres(code: &str) -> Class {
         _ => match code.get(..2).unwrap_or_default() {
             "08" | "53" | "58" | "40" | "57" => Class::Transient,
             "28" => Class::Auth,
-            // Data, constraints, and what a trigger raised.
+            // Data, constraints, and errors that a trigger raised.
             "22" | "23" | "44" | "P0" => Class::Rejected,
             _ => Class::Fatal,
         },
@@ -160,17 +160,18 @@ fn sqlite(code: i32) -> Class {
     }
 }
 
-/// `invalid input syntax for type integer: "abc"` names the value.
+/// Cut the value off: `invalid input syntax for type integer: "abc"` shows it.
 fn before_value(message: &str) -> String {
     message.split_once(": \"").map_or(message, |(before, _)| before).to_owned()
 }
 
-/// `Key (sku, shop)=(A-1, 2) already exists.`
+/// The columns in `Key (sku, shop)=(A-1, 2) already exists.`
 fn key_columns(detail: &str) -> Option<String> {
     Some(detail.strip_prefix("Key (")?.split_once(")=")?.0.to_owned())
 }
 
-/// `Duplicate entry 'A-1' for key 'sku'`, `Incorrect integer value: 'abc' for column 'qty' at row 1`: the first quote is a value.
+/// Remove the first quoted text, which is a value: `Duplicate entry 'A-1' for key 'sku'`, `Incorrect integer value:
+/// 'abc' for column 'qty' at row 1`.
 fn without_values(message: &str, number: u16) -> String {
     if !matches!(number, 1062 | 1366 | 1292 | 1367 | 1411 | 1586) {
         return message.to_owned();

@@ -1,8 +1,8 @@
-//! Splits SQL just far enough to know what is quoted, commented or cast.
+//! Splits SQL just enough to know what is quoted, commented or cast.
 
 use super::statement::Dialect;
 
-/// A stretch of SQL.
+/// A piece of SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token<'a> {
     /// White space and comments.
@@ -16,12 +16,12 @@ pub enum Token<'a> {
     End,
 }
 
-/// Reads tokens off the front of the text.
+/// Reads tokens from the front of the text.
 #[derive(Debug)]
 pub struct Lexer<'a> {
     rest: &'a str,
     dialect: Dialect,
-    /// The letter just before `rest`, which tells a cast from a parameter and `E'..'` from `'..'`.
+    /// The character just before `rest`. It distinguishes a cast from a parameter, and `E'..'` from `'..'`.
     before: char,
 }
 
@@ -31,14 +31,14 @@ impl<'a> Lexer<'a> {
         Self { rest: sql, dialect, before: ' ' }
     }
 
-    /// What has not been read yet.
+    /// The part that was not read yet.
     #[must_use]
     pub fn rest(&self) -> &'a str {
         self.rest
     }
 
     /// # Errors
-    /// When a quote or a comment is not closed.
+    /// If a quote or a comment is not closed.
     pub fn next_token(&mut self) -> Result<Option<Token<'a>>, String> {
         let Some(first) = self.rest.chars().next() else { return Ok(None) };
         let second = self.rest[first.len_utf8()..].chars().next().unwrap_or(' ');
@@ -96,7 +96,7 @@ impl<'a> Lexer<'a> {
         Token::Blank(self.take(length))
     }
 
-    /// PostgreSQL nests comments, the others do not.
+    /// Only PostgreSQL nests comments.
     fn block_comment(&self) -> Result<usize, String> {
         let nests = self.dialect == Dialect::Postgres;
         let bytes = self.rest.as_bytes();
@@ -120,7 +120,7 @@ impl<'a> Lexer<'a> {
         Err("has a comment that is not closed".to_owned())
     }
 
-    /// A doubled quote stands for itself; with `escapes` a backslash takes the next letter along.
+    /// A doubled quote stands for itself. With `escapes`, a backslash takes the next character with it.
     fn quoted(&mut self, close: char, escapes: bool) -> Result<Token<'a>, String> {
         let mut letters = self.rest.char_indices().skip(1).peekable();
         while let Some((at, letter)) = letters.next() {

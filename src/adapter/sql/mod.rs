@@ -1,7 +1,7 @@
 //! Driver `sql`: SQLite, PostgreSQL, MySQL and MariaDB as sources and targets. See `docs/adapters.md`.
 //!
-//! Every reading is one read-only transaction, every write one transaction; statements carry named parameters that are
-//! always bound.
+//! Every read is one read-only transaction, and every write is one transaction. Statements have named parameters,
+//! which are always bound.
 
 mod checking;
 mod config;
@@ -42,10 +42,10 @@ use crate::{
     port::{Capabilities, Checked, Outcome, Page, Probe, Progress, PullRequest, SourceRow, System, Write},
 };
 
-/// Connections where the adapter names no number.
+/// Number of connections, unless the adapter sets another.
 const CONNECTIONS: u32 = 4;
 
-/// Bytes of a row, and of all rows of an answer, where the adapter names no number.
+/// Maximum number of bytes of a row, and of all rows of an answer, unless the adapter sets others.
 const MAX_ROW: usize = 16 << 20;
 const MAX_ANSWER: usize = 256 << 20;
 
@@ -58,11 +58,11 @@ pub struct SqlSystem {
     database: Database,
     limits: Limits,
     entities: IndexMap<String, Entity>,
-    /// Statements that were run.
+    /// Number of statements that were run.
     statements: AtomicU64,
 }
 
-/// Makes a configured system of an adapter whose driver is `sql`. No connection is made yet.
+/// Make a configured system from an adapter with driver `sql`. No connection is opened yet.
 pub(super) fn open(
     name: &str,
     manifest: &Arc<Manifest>,

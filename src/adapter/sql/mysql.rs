@@ -13,7 +13,7 @@ use super::{
     value::{self, Answer, CellError, Limits, Taking, ValueError},
 };
 
-/// Runs one statement to its end.
+/// Run one statement to its end.
 pub async fn run(connection: &mut MySqlConnection, bound: Bound, limits: Limits) -> Result<Answer, QueryError> {
     let mut arguments = MySqlArguments::default();
     for (name, value) in &bound.values {
@@ -35,7 +35,7 @@ pub async fn run(connection: &mut MySqlConnection, bound: Bound, limits: Limits)
     Ok(answer)
 }
 
-/// Fractions are bound as text; the statement casts them to a decimal of their own size.
+/// Fractions are bound as text. The statement casts them to a decimal of their own size.
 fn add(arguments: &mut MySqlArguments, value: &Value) -> Result<(), sqlx::error::BoxDynError> {
     use sqlx::Arguments as _;
     match value {
@@ -64,13 +64,13 @@ impl From<sqlx::Error> for CellError {
     }
 }
 
-/// The text of a date that no calendar has.
+/// The text of a date that does not exist in the calendar.
 fn odd_date(row: &MySqlRow, index: usize) -> Result<Value, sqlx::Error> {
     let content = row.try_get_unchecked::<&[u8], _>(index)?;
     Ok(Value::from(odd_date_text(content)))
 }
 
-/// From the binary form: its length, the year in two bytes, month, day, and for a time hour, minute and second.
+/// Decode the binary form: its length, the year in two bytes, month, day, and for a time hour, minute and second.
 fn odd_date_text(content: &[u8]) -> String {
     let part = |at: usize| content.get(at).copied().unwrap_or_default();
     let date = format!("{:04}-{:02}-{:02}", u16::from_le_bytes([part(1), part(2)]), part(3), part(4));
@@ -84,7 +84,7 @@ fn cell(row: &MySqlRow, index: usize) -> Result<Value, CellError> {
     }
     let kind = raw.type_info().name().to_owned();
     Ok(match kind.as_str() {
-        // `TINYINT(1)` is MySQL's boolean, but it may hold other numbers; 0 and 1 are booleans for every mapping.
+        // `TINYINT(1)` is MySQL's boolean, but it may hold other numbers. Mappings accept 0 and 1 as booleans.
         "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => {
             Value::from(row.try_get_unchecked::<i64, _>(index)?)
         }
@@ -93,11 +93,12 @@ fn cell(row: &MySqlRow, index: usize) -> Result<Value, CellError> {
         "DECIMAL" => value::number(row.try_get_unchecked(index)?),
         "FLOAT" => value::number(&row.try_get_unchecked::<f32, _>(index)?.to_string()),
         "DOUBLE" => value::float(row.try_get_unchecked(index)?),
-        // A date that is none (`2026-00-00`) is its row's affair: as a text it reaches the mapping, which refuses it there.
+        // A date that does not exist (`2026-00-00`) concerns its row only: pass it on as a text, and the mapping
+        // refuses it.
         "DATE" => row.try_get_unchecked(index).map(value::date).or_else(|_| odd_date(row, index))?,
         "DATETIME" => row.try_get_unchecked(index).map(value::naive).or_else(|_| odd_date(row, index))?,
         "TIMESTAMP" => row.try_get_unchecked(index).map(value::instant).or_else(|_| odd_date(row, index))?,
-        // A span of time, where it is no time of a day.
+        // A duration, if it is not a time of day.
         "TIME" => row
             .try_get_unchecked(index)
             .map(value::time)

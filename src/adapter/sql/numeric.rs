@@ -1,4 +1,4 @@
-//! PostgreSQL's `numeric` on the wire: base-10000 digits. Read and written digit by digit, so that nothing is rounded.
+//! PostgreSQL's `numeric` on the wire: base-10000 digits. Read and written digit by digit, so nothing is rounded.
 
 const NEGATIVE: u16 = 0x4000;
 const NOT_A_NUMBER: u16 = 0xC000;
@@ -8,7 +8,7 @@ const MINUS_INFINITE: u16 = 0xF000;
 /// Plain decimal text of a wire value, with as many decimals as the value has: `-12.50`.
 ///
 /// # Errors
-/// When the bytes are not a `numeric`.
+/// If the bytes are not a `numeric`.
 pub fn decode(bytes: &[u8]) -> Result<String, String> {
     let words: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
     let [count, weight, sign, scale, digits @ ..] = words.as_slice() else {
@@ -24,7 +24,7 @@ pub fn decode(bytes: &[u8]) -> Result<String, String> {
         return Err("a numeric value is malformed".to_owned());
     }
     let weight = i32::from(weight.cast_signed());
-    // `position` counts groups of four from the decimal point: 0 is the group just left of it.
+    // `position` counts groups of four digits from the decimal point: 0 is the group just left of it.
     let group = |position: i32| {
         usize::try_from(weight - position).ok().and_then(|index| digits.get(index)).copied().unwrap_or(0)
     };
@@ -45,7 +45,7 @@ pub fn decode(bytes: &[u8]) -> Result<String, String> {
 /// Wire value of a plain decimal text.
 ///
 /// # Errors
-/// When the text is not a plain decimal number.
+/// If the text is not a plain decimal number.
 pub fn encode(text: &str) -> Result<Vec<u8>, String> {
     let plain = super::value::plain_decimal(text).ok_or("is not a number")?;
     let (negative, digits) = plain.strip_prefix('-').map_or((false, plain.as_str()), |digits| (true, digits));

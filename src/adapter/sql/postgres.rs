@@ -1,4 +1,5 @@
-//! PostgreSQL: the server says what type each parameter has, and values travel in its binary form of that type.
+//! PostgreSQL: the server determines the type of each parameter, and values are sent in the binary form of that
+//! type.
 
 use chrono::{Duration, NaiveDate, NaiveDateTime, NaiveTime};
 use futures::TryStreamExt as _;
@@ -18,7 +19,7 @@ use super::{
     value::{self, Answer, CellError, Limits, Taking, ValueError},
 };
 
-/// Runs one statement to its end.
+/// Run one statement to its end.
 pub async fn run(connection: &mut PgConnection, bound: Bound, limits: Limits) -> Result<Answer, QueryError> {
     let statement = (&mut *connection).prepare(AssertSqlSafe(bound.sql).into_sql_str()).await?;
     let types = match statement.parameters() {
@@ -43,7 +44,7 @@ pub async fn run(connection: &mut PgConnection, bound: Bound, limits: Limits) ->
     Ok(answer)
 }
 
-/// A parameter already in the server's binary form.
+/// A parameter that is already in the server's binary form.
 struct Wire {
     content: Option<Vec<u8>>,
     kind: PgTypeInfo,
@@ -71,7 +72,7 @@ impl Encode<'_, Postgres> for Wire {
     }
 }
 
-/// The day PostgreSQL counts from.
+/// The day from which PostgreSQL counts.
 fn epoch() -> NaiveDateTime {
     NaiveDate::from_ymd_opt(2000, 1, 1).unwrap_or_default().and_time(NaiveTime::MIN)
 }
@@ -136,7 +137,7 @@ fn encode(value: &Value, kind: &PgTypeInfo) -> Result<Option<Vec<u8>>, String> {
     }))
 }
 
-/// A text that is JSON already goes as it is; anything else becomes JSON.
+/// A text that is JSON is sent as it is; any other text becomes a JSON string.
 fn json_text(value: &Value, text: &str) -> String {
     match value {
         Value::String(text) if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() => value.to_string(),
@@ -178,7 +179,8 @@ fn cell(content: &[u8], kind: &PgTypeInfo) -> Result<Value, CellError> {
         let micros = i64::from_be_bytes(fixed(content)?);
         Ok(epoch().checked_add_signed(Duration::microseconds(micros)))
     };
-    // A date beyond every calendar is its row's affair: as a text it reaches the mapping, which refuses it there.
+    // A date beyond the range of the calendar concerns its row only: pass it on as a text, and the mapping refuses
+    // it.
     let beyond = || {
         let negative = content.first().is_some_and(|byte| byte & 0x80 != 0);
         Value::from(if negative { "-infinity" } else { "infinity" })

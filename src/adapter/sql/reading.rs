@@ -1,4 +1,4 @@
-//! Listings in pages, reading by id, and looking up: statements to rows, with their children.
+//! Listings in pages, reads by id, and lookups: from statements to rows with their children.
 
 use std::{collections::HashMap, sync::atomic::Ordering};
 
@@ -24,16 +24,16 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Ids of one query of a join: below every database's limit of parameters.
+/// Maximum number of ids in one query of a join: below every database's limit of parameters.
 const JOIN_MAX: usize = 10_000;
 
-/// Where a listing stands.
+/// The position of a listing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Token {
     page: u64,
-    /// Before the first page was read.
+    /// The moment before the first page was read.
     began: Moment,
-    /// Key of the last row read, or how many rows were read.
+    /// Key of the last row read, or the number of rows read.
     after: Value,
     rows: u64,
     total: Option<u64>,
@@ -42,7 +42,7 @@ struct Token {
     course: Course,
 }
 
-/// Rows taken apart into those that can be used and those that cannot.
+/// Rows, sorted into usable and unusable ones.
 #[derive(Default)]
 struct Taken {
     rows: Vec<SourceRow>,
@@ -95,7 +95,7 @@ impl SqlSystem {
         if let Some(cursor) = &list.cursor {
             for (index, row) in rows.iter().enumerate() {
                 let own = row_scope(&reading.base, row);
-                // A column that is not there is the adapter's fault.
+                // If a column is missing, the adapter is wrong.
                 let value = cursor.field.eval(&own).map_err(fatal)?;
                 if let Some(reason) = cursor.raise(&mut token.mark, Ok(value), read.at) {
                     let position = format!("row {}", token.rows + index as u64 + 1);
@@ -107,7 +107,8 @@ impl SqlSystem {
         let taken = reading.take(list.split.as_ref(), rows, token.rows)?;
         token.rows += count as u64;
         token.page += 1;
-        // Rows that were counted are no objects where some are left out or taken apart; they are proven below all the same.
+        // If some rows are left out or split, the number of counted rows is not a number of objects. It is still
+        // proven below.
         let total = token.total.filter(|_| entity.keep.is_none() && list.split.is_none());
         let mut reached = None;
         if next.is_none() {
@@ -147,7 +148,7 @@ impl SqlSystem {
         self.read_within(&mut session, entity, ids, &doing).await
     }
 
-    /// Reads objects in a transaction that may have just written them.
+    /// Read objects in a transaction that may have just written them.
     pub(super) async fn read_within(
         &self,
         session: &mut Session,
@@ -225,7 +226,7 @@ impl SqlSystem {
     }
 }
 
-/// Objects of one entity being read: what all statements of a listing, a reading or a lookup share.
+/// A read of objects of one entity: what all statements of a listing, a read or a lookup share.
 struct Reading<'a> {
     system: &'a SqlSystem,
     entity: &'a Entity,
@@ -240,7 +241,7 @@ impl Reading<'_> {
         Failure::new(Class::Fatal, format!("{}: {message}", self.doing))
     }
 
-    /// The first page's mark; a full listing counts first what it has to find.
+    /// The mark for the first page. A full listing first counts what it must find.
     async fn start(&self, list: &List, since: Option<&str>, session: &mut Session) -> Result<Token, Failure> {
         let began = self.system.env.moment();
         let after = match &list.pages {
@@ -259,7 +260,7 @@ impl Reading<'_> {
         Ok(Token { page: 0, began, after, rows: 0, total, mark: None, course: Course::default() })
     }
 
-    /// `:after` or `:offset` of the next page; nothing after the last.
+    /// `:after` or `:offset` of the next page. Return `None` after the last.
     fn next(&self, list: &List, token: &Token, rows: &[Value], limit: usize) -> Result<Option<Value>, Failure> {
         let (Some(pages), Some(last)) = (&list.pages, rows.last()) else { return Ok(None) };
         if rows.len() < limit {
@@ -359,7 +360,8 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Rows to source rows: split, kept or not, with their id and version. `before` rows were read on earlier pages.
+    /// Turn rows into source rows: split, kept or not, with id and version. `before` is the number of rows on
+    /// earlier pages.
     fn take(&self, split: Option<&Expr>, rows: Vec<Value>, before: u64) -> Result<Taken, Failure> {
         let mut taken = Taken::default();
         for (index, row) in rows.into_iter().enumerate() {
@@ -412,9 +414,9 @@ impl Reading<'_> {
         Ok(taken)
     }
 
-    /// The rows within a listed one, or why it cannot be taken apart.
+    /// The entity's rows in a listed row, or the reason why it cannot be split.
     fn parts(&self, split: &Expr, row: &Value) -> Result<Result<Vec<Value>, String>, Failure> {
-        // Which of them an unreadable value belongs to cannot be told.
+        // It is unknown to which of them an unreadable value belongs.
         if let Some(flaw) = flaw::first(row) {
             return Ok(Err(flaw.to_string()));
         }
@@ -445,7 +447,8 @@ fn fingerprint(rows: &[Value]) -> String {
     hasher.finalize().to_hex()[..32].to_owned()
 }
 
-/// What an expression meets in one row is that row's affair; a member that is not there is the adapter's.
+/// If an expression fails because of a row's value, only this row is affected; if a member is missing, the adapter
+/// is wrong.
 fn of_row(error: ExprError, row: &Value) -> Result<String, Failure> {
     match flaw::first(row) {
         Some(flaw) => Ok(flaw.to_string()),

@@ -1,4 +1,4 @@
-//! SQLite: values have the type they are stored with, not that of their column.
+//! SQLite: values have the type with which they are stored, not that of their column.
 
 use futures::TryStreamExt as _;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use super::{
     value::{self, Answer, CellError, Limits, Taking, ValueError},
 };
 
-/// Runs one statement to its end.
+/// Run one statement to its end.
 pub async fn run(connection: &mut SqliteConnection, bound: Bound, limits: Limits) -> Result<Answer, QueryError> {
     let mut arguments = SqliteArguments::default();
     for (name, value) in &bound.values {
@@ -36,7 +36,8 @@ pub async fn run(connection: &mut SqliteConnection, bound: Bound, limits: Limits
     Ok(answer)
 }
 
-/// Fractions are bound as text: a column's affinity makes of them what the column holds, and a text column keeps each digit.
+/// Fractions are bound as text: a column's affinity converts them to its own type, and a text column keeps each
+/// digit.
 fn add(arguments: &mut SqliteArguments, value: &Value) -> Result<(), sqlx::error::BoxDynError> {
     use sqlx::Arguments as _;
     match value {

@@ -1,11 +1,11 @@
-//! SQL text with named parameters. `:name` outside quotes, comments and casts becomes the database's own placeholder;
-//! a list takes one placeholder per item. Values are always bound, never pasted.
+//! SQL text with named parameters. `:name` outside quotes, comments and casts becomes the database's own
+//! placeholder; a list becomes one placeholder per item. Values are always bound, never pasted.
 
 use serde_json::Value;
 
 use super::lexer::{Lexer, Token};
 
-/// Which database a statement is written for.
+/// The database for which a statement is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     Sqlite,
@@ -13,7 +13,7 @@ pub enum Dialect {
     MySql,
 }
 
-/// One command, taken apart at its parameters.
+/// One command, split at its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     pieces: Vec<Piece>,
@@ -25,12 +25,12 @@ enum Piece {
     Text(String),
     Parameter {
         name: String,
-        /// Stands in `:name IS [NOT] NULL`, where PostgreSQL cannot tell a type.
+        /// Whether it is used in `:name IS [NOT] NULL`, where PostgreSQL cannot determine a type.
         null_test: bool,
     },
 }
 
-/// A statement ready to run: placeholders in the dialect's style and the values in their order.
+/// A statement ready to run: with placeholders in the dialect's style and the values in their order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bound {
     pub sql: String,
@@ -40,7 +40,8 @@ pub struct Bound {
 
 impl Statement {
     /// # Errors
-    /// More than one command, a placeholder that is not `:name`, or a quote or comment that is not closed.
+    /// If there is more than one command, a placeholder that is not `:name`, or a quote or comment that is not
+    /// closed.
     pub fn parse(sql: &str, dialect: Dialect) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut text = String::new();
@@ -77,7 +78,7 @@ impl Statement {
         Ok(Self { pieces, dialect })
     }
 
-    /// Names of the parameters, in their order, each as often as it stands there.
+    /// Names of the parameters in order, each as often as it occurs.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Parameter { name, .. } => Some(name.as_str()),
@@ -92,17 +93,17 @@ impl Statement {
         matches!(word.as_str(), "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "WITH")
     }
 
-    /// Puts placeholders in and collects the values.
+    /// Put in placeholders and collect the values.
     ///
     /// # Errors
-    /// Whatever `value_of` says about a parameter it does not know.
+    /// Those of `value_of` for a parameter it does not know.
     pub fn bind<E>(&self, mut value_of: impl FnMut(&str) -> Result<Value, E>) -> Result<Bound, E> {
         let mut bound = Bound { sql: String::new(), values: Vec::new() };
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => bound.sql.push_str(text),
                 Piece::Parameter { name, null_test } => match value_of(name)? {
-                    // `IN (NULL)` is true for nothing, as an empty list should be.
+                    // `IN (NULL)` is never true, as an empty list requires.
                     Value::Array(items) if items.is_empty() => bound.sql.push_str("NULL"),
                     Value::Array(items) if !null_test => {
                         for (position, item) in items.into_iter().enumerate() {
@@ -113,7 +114,7 @@ impl Statement {
                         }
                     }
                     value => {
-                        // Whether a value is null does not depend on its type, so it may travel as text.
+                        // Whether a value is null does not depend on its type, so send it as text.
                         let value = if *null_test && !value.is_null() { Value::from("") } else { value };
                         self.placeholder(&mut bound, name, value);
                         if *null_test && self.dialect == Dialect::Postgres {
@@ -133,7 +134,7 @@ impl Statement {
             (Dialect::Postgres, _) => {
                 let _ = write!(bound.sql, "${number}");
             }
-            // MySQL would read a text operand as a binary float; a cast to just this many digits keeps it exact.
+            // MySQL would read a text operand as a binary float; a cast to exactly this many digits keeps it exact.
             (Dialect::MySql, Some((digits, scale))) => {
                 let _ = write!(bound.sql, "CAST(? AS DECIMAL({digits},{scale}))");
             }

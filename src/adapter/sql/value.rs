@@ -1,4 +1,4 @@
-//! What the databases have in common about values: numbers as text, dates, and the shape of an answer.
+//! What the databases have in common for values: numbers as text, dates, and the form of an answer.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
@@ -6,41 +6,41 @@ use serde_json::{Map, Number, Value};
 
 use crate::{json, model::flaw};
 
-/// How much of what a database gives is taken in, in bytes.
+/// Maximum size of what is read from a database, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub row: usize,
     pub answer: usize,
 }
 
-/// What a statement gave.
+/// Result of a statement.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
-    /// Rows as objects by column name. What of a row cannot be read is marked in it ([`flaw`]).
+    /// Rows as objects by column name. Values that cannot be read are marked ([`flaw`]).
     pub rows: Vec<Value>,
-    /// Bytes of these rows.
+    /// Number of bytes of these rows.
     bytes: usize,
     pub affected: u64,
-    /// Id the database gave to an inserted row, where it tells (SQLite, MySQL).
+    /// Id that the database gave to an inserted row, if it reports it (SQLite, MySQL).
     pub last_id: Option<i64>,
 }
 
-/// What a column takes beside its name and content.
+/// Number of bytes that a column takes in addition to its name and content.
 const FRAME: usize = 64;
 
-/// A row being read.
+/// A row that is being read.
 pub struct Taking {
     members: Map<String, Value>,
     bytes: usize,
     most: usize,
 }
 
-/// Why a column's content is no value.
+/// Why a column's content cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CellError {
-    /// Of no row: the column is of a kind that is not read.
+    /// The problem of all rows: the column's kind is not supported.
     Kind(String),
-    /// Of this row.
+    /// The problem of this row only.
     Content(String),
 }
 
@@ -51,10 +51,10 @@ impl From<String> for CellError {
 }
 
 impl Answer {
-    /// Adds a row.
+    /// Add a row.
     ///
     /// # Errors
-    /// When all rows together are more than is taken in.
+    /// If all rows together exceed the limit.
     pub fn push(&mut self, row: Taking, limits: Limits) -> Result<(), ValueError> {
         self.bytes = self.bytes.saturating_add(row.bytes);
         if self.bytes > limits.answer {
@@ -66,16 +66,17 @@ impl Answer {
 }
 
 impl Taking {
-    /// A row of so many columns.
+    /// Start a row with this number of columns.
     #[must_use]
     pub fn begin(columns: usize, limits: Limits) -> Self {
         Self { members: Map::with_capacity(columns), bytes: 0, most: limits.row }
     }
 
-    /// Takes a column whose content is `length` bytes long.
+    /// Add a column whose content has `length` bytes.
     ///
     /// # Errors
-    /// When there is one of that name already, since one of both would be lost; when none of that kind can be read.
+    /// If a column of that name exists already, because one of both would be lost, or if columns of this kind
+    /// cannot be read.
     pub fn cell(
         &mut self,
         column: &str,
@@ -112,30 +113,30 @@ pub enum ValueError {
     Parameter { name: String, problem: String },
 }
 
-/// A column of JSON.
+/// Read a column of JSON.
 ///
 /// # Errors
-/// When its form is broken.
+/// If the JSON is malformed.
 pub fn document(content: &[u8]) -> Result<Value, CellError> {
     let read = json::read(content, json::MOST_VALUES);
     read.map(|(value, _)| value).map_err(|problem| CellError::Content(problem.to_string()))
 }
 
-/// A column of text.
+/// Read a column of text.
 ///
 /// # Errors
-/// When it is none.
+/// If the content is not text.
 pub fn utf8(content: &[u8]) -> Result<&str, CellError> {
     std::str::from_utf8(content).map_err(|_| CellError::Content("a byte of it is not valid UTF-8".to_owned()))
 }
 
-/// A JSON number with exactly these digits; what is no number (`NaN`) stays text.
+/// A JSON number with exactly these digits. A text that is not a number (`NaN`) stays text.
 #[must_use]
 pub fn number(text: &str) -> Value {
     text.parse::<Number>().map_or_else(|_| Value::from(text), Value::Number)
 }
 
-/// The shortest decimal text that names the binary number a column holds.
+/// The shortest decimal text of the binary number in a column.
 #[must_use]
 pub fn float(binary: f64) -> Value {
     number(&binary.to_string())
@@ -146,7 +147,7 @@ pub fn bytes(content: &[u8]) -> Value {
     Value::from(STANDARD.encode(content))
 }
 
-/// The bytes that a base64 text stands for.
+/// The bytes of a base64 text.
 #[must_use]
 pub fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
@@ -173,7 +174,7 @@ pub fn instant(time: DateTime<Utc>) -> Value {
     Value::from(time.format("%Y-%m-%dT%H:%M:%S%.fZ").to_string())
 }
 
-/// Text of a scalar as it is bound; lists and objects travel as JSON.
+/// Text of a scalar as it is bound. Lists and objects are sent as JSON.
 #[must_use]
 pub fn text(value: &Value) -> String {
     match value {
@@ -182,7 +183,7 @@ pub fn text(value: &Value) -> String {
     }
 }
 
-/// A decimal number without exponent and plus sign: `-12.50`. Leading zeros are dropped, decimals kept.
+/// A decimal number without exponent and plus sign: `-12.50`. Leading zeros are dropped, decimals are kept.
 #[must_use]
 pub fn plain_decimal(text: &str) -> Option<String> {
     let text = text.trim();
@@ -210,7 +211,7 @@ pub fn plain_decimal(text: &str) -> Option<String> {
     Some(if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") })
 }
 
-/// A time of a text: RFC 3339, or ISO without zone (taken as UTC), with `T` or a space, or a date alone.
+/// Read a time: RFC 3339, ISO without zone (taken as UTC) with `T` or a space, or a date alone.
 #[must_use]
 pub fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();

@@ -1,5 +1,6 @@
-//! Creates, updates and deletes: statements in one transaction, with captures from what they return. Many writes share a
-//! transaction; when one of them is refused, they are done again with a savepoint each, so that it hurts nobody else.
+//! Creates, updates and deletes: statements in one transaction, with captures of what they return. Many writes
+//! share a transaction. If one of them is refused, all are done again with a savepoint each, so a refused write
+//! affects no other.
 //!
 //! One file, because an operation is compiled and carried out by the same steps and captures.
 
@@ -28,13 +29,13 @@ const WRITE: [&str; 10] = ["body", "whole", "wanted", "before", "key", "id", "pa
 /// Variables of an answer.
 const ANSWER: [&str; 3] = ["rows", "affected", "last_id"];
 
-/// How an entity is written.
+/// How to write an entity.
 #[derive(Clone, Debug)]
 pub struct Writing {
     pub create: Option<Operation>,
     pub update: Option<Operation>,
     pub delete: Option<Operation>,
-    /// Most writes of one transaction.
+    /// Maximum number of writes in one transaction.
     pub most: usize,
     optional: Vec<String>,
 }
@@ -60,7 +61,7 @@ struct Step {
     missing: Option<Expr>,
 }
 
-/// Compiles the write tables of an entity.
+/// Compile the write tables of an entity.
 pub fn compile(compiler: &SqlCompiler, spec: &EntitySpec) -> Result<Writing, LoadError> {
     let operation = |op: Op, own: Option<&WriteSpec>| -> Result<Option<Operation>, LoadError> {
         let own = own.map(|own| operation(compiler, op, own)).transpose()?;
@@ -99,7 +100,7 @@ fn empty() -> WriteSpec {
     }
 }
 
-/// The batch's statement with what the operation's own table says of id and stored row.
+/// The batch's statement, with id and stored row as the operation's own table defines them.
 fn operation_of_batch(
     compiler: &SqlCompiler,
     op: Op,
@@ -199,7 +200,7 @@ impl Writing {
     }
 }
 
-/// A write done within a transaction that is not committed yet.
+/// A write in a transaction that is not committed yet.
 struct Done {
     written: Written,
     requests: u32,
@@ -214,7 +215,7 @@ impl SqlSystem {
         outcomes
     }
 
-    /// One transaction for all, and if a write is refused, a second try in which each can fail alone.
+    /// Use one transaction for all writes. If one is refused, try again in a way that lets each fail alone.
     async fn write_together(&self, entity: &Entity, writes: &[Write]) -> Vec<Outcome> {
         match self.attempt(entity, writes, false).await {
             Ok(results) => results,
@@ -229,7 +230,8 @@ impl SqlSystem {
     }
 
     /// # Errors
-    /// What hurts all of them: the first failure without savepoints, with them only what ends the transaction.
+    /// Failures that affect all writes: without savepoints the first failure, with savepoints only a failure that
+    /// ends the transaction.
     async fn attempt(&self, entity: &Entity, writes: &[Write], apart: bool) -> Result<Vec<Outcome>, Failure> {
         let doing = format!("{}/{}: write", self.name, entity.name);
         let lost = |error: sqlx::Error| QueryError::from(error).into_failure(&doing, super::failure::Phase::Running);
@@ -265,7 +267,7 @@ impl SqlSystem {
     }
 }
 
-/// Writes of one transaction under way.
+/// The writes of one open transaction.
 struct Transaction<'a> {
     system: &'a SqlSystem,
     entity: &'a Entity,
@@ -275,7 +277,7 @@ struct Transaction<'a> {
 }
 
 impl Transaction<'_> {
-    /// Fills in what was stored, as `list` would show it, unless the statements gave it.
+    /// Fill in what was stored, as `list` would show it, unless the statements gave it.
     async fn read_back(&mut self, writes: &[Write], results: &mut [Result<Done, Failure>]) -> Result<(), Failure> {
         if self.entity.read.is_none() {
             return Ok(());
@@ -390,8 +392,8 @@ impl Transaction<'_> {
         Ok(Done { written, requests })
     }
 
-    /// The statement's parameters, each from the first that has it: `bind`, a setting by `settings_NAME`, the item, captures,
-    /// the write itself, the body, the whole object.
+    /// Take the statement's parameters from the first of these that has them: `bind`, a setting by `settings_NAME`,
+    /// the item, captures, the write itself, the body, the whole object.
     fn bind(&self, step: &Step, scope: &Scope<'_>, given: &Given<'_>) -> Result<super::statement::Bound, Failure> {
         let mut own = Map::new();
         for (name, template) in &step.bind {
@@ -451,7 +453,7 @@ impl Transaction<'_> {
     }
 }
 
-/// Whether a failure concerns one record and leaves the database able to go on.
+/// Whether a failure concerns one record only, so the transaction can go on.
 fn alone(class: Class) -> bool {
     matches!(class, Class::Rejected | Class::Missing | Class::Conflict | Class::Unmapped)
 }
@@ -485,7 +487,7 @@ fn answered<'a>(scope: &'a Scope<'a>, rows: &'a Value, answer: &Answer) -> Scope
         .with_owned("last_id", answer.last_id.map_or(Value::Null, Value::from))
 }
 
-/// Where parameters come from.
+/// The sources of parameters.
 struct Given<'a> {
     write: &'a Write,
     captures: &'a Map<String, Value>,

@@ -1,4 +1,4 @@
-//! What flows never hear or never do, because of how they are written.
+//! Finds what flows never notice or never do because of the way they are written.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,11 @@ use crate::{
     sync::{DeletePolicy, Flow},
 };
 
-/// One sentence for each flow of which a part is never looked at as a whole, though only that shows what is gone and what
-/// somebody changed at a target.
+/// One sentence for each flow of which a part is never read as a whole, although only a whole reading shows what is
+/// gone and what somebody changed at a target.
 pub(super) fn never_whole(plan: &OpenedConfig) -> Vec<String> {
     let partly = |flow: &Flow| {
-        // What cannot be limited to what changed is read as a whole each time.
+        // An entity that cannot be limited to changes is read as a whole each time.
         let is_part = |system: &dyn System, entity: &str| {
             system.capabilities(entity).is_some_and(|capabilities| capabilities.incremental)
         };
@@ -44,10 +44,10 @@ fn of_article(field: &FieldSpec) -> Option<&str> {
     field.part.as_deref()?.split_once('.').map(|(entity, _)| entity)
 }
 
-/// One sentence for each flow and target that goes on selling what its source has lost: `unpublish` needs a field `active`, and a
-/// price or a stock has none.
+/// One sentence for each flow and target that goes on selling what its source has lost: `unpublish` needs a field
+/// `active`, and a price or a stock has none.
 pub(super) fn never_withdrawn(plan: &OpenedConfig) -> Vec<String> {
-    // An article, and what hangs on one; of others, such as orders, nobody can buy anything.
+    // Only an article and objects of an article can be bought; others, such as orders, cannot.
     let articles: BTreeSet<&str> =
         plan.entities.iter().flat_map(|spec| spec.fields.values()).filter_map(of_article).collect();
     let is_offer = |entity: &str| {

@@ -1,4 +1,4 @@
-//! `vaiven check`: the configuration, the store, the connections, and what the systems show through them.
+//! `vaiven check`: checks the configuration, the store, the connections, and what the systems show through them.
 
 mod flows;
 mod rows;
@@ -87,7 +87,7 @@ pub async fn check(offline: bool, global: &Global, env: &Env, output: Output) ->
     Ok(Ending::Fine)
 }
 
-/// Ends the pause of a system that has just been found to be well.
+/// End the pause of a system that was just found to be well.
 async fn asked_again(store: &SharedStore, system: &str, env: &Env) -> anyhow::Result<Option<Line>> {
     let circuit = store.circuit(system).await?;
     if circuit.until.is_none_or(|until| until <= env.now()) {
@@ -99,7 +99,7 @@ async fn asked_again(store: &SharedStore, system: &str, env: &Env) -> anyhow::Re
     Ok(Some(Line { subject: system.to_owned(), what, problem: None }))
 }
 
-/// Lines and warnings of one system.
+/// Check one system; return its lines and warnings.
 async fn try_out(plan: &OpenedConfig, system: &Arc<dyn System>) -> (Vec<Line>, Vec<String>) {
     let name = system.name();
     let written: BTreeSet<&str> = (plan.routes.flows().iter())
@@ -117,10 +117,10 @@ async fn try_out(plan: &OpenedConfig, system: &Arc<dyn System>) -> (Vec<Line>, V
         .into_iter()
         .map(|line| Line { subject: name.to_owned(), what: line.what, problem: line.problem })
         .collect();
-    // What is asked of a system that does not answer says the same once more.
+    // If a system does not answer, further requests would only repeat the problem.
     if is_up {
         let looked = rows::look(plan, system).await;
-        // A login that is refused is refused for every listing.
+        // If the login is refused, it is refused for every listing: report it only once.
         let said: Vec<String> = lines.iter().filter_map(|line| line.problem.clone()).collect();
         let is_said = |line: &Line| line.problem.as_ref().is_some_and(|new| said.iter().any(|old| new.contains(old)));
         lines.extend(looked.lines.into_iter().filter(|line| !is_said(line)));

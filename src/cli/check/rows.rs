@@ -1,5 +1,5 @@
-//! One page of every entity, as the flows would read it: what cannot be read or mapped, what the mapping names and never occurs,
-//! and what the flows' `where` makes of it.
+//! Reads one page of every entity, as the flows would read it: finds what cannot be read or mapped, what the
+//! mapping names and rows never have, and what the flows' `where` makes of the rows.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -11,19 +11,19 @@ use crate::{
     sync,
 };
 
-/// Rows of a page that are looked at.
+/// Number of rows of a page that are checked.
 const ROWS: usize = 50;
 
-/// Lines, and warnings.
+/// Lines and warnings.
 #[derive(Default)]
 pub(super) struct Looked {
     pub lines: Vec<Line>,
     pub warnings: Vec<String>,
 }
 
-/// Reads a page of each entity that flows read from or write to this system.
+/// Read a page of each entity that flows read from or write to this system.
 pub(super) async fn look(plan: &OpenedConfig, system: &Arc<dyn System>) -> Looked {
-    // Looking must not pick anything up.
+    // A check must not pick anything up.
     let read_only = system.read_only();
     let reader = read_only.as_ref().unwrap_or(system);
     let mut looked = Looked::default();
@@ -53,14 +53,14 @@ fn line(system: &str, what: String, problem: Option<String>) -> Line {
     Line { subject: system.to_owned(), what, problem }
 }
 
-/// What was read.
+/// What was read of one entity.
 struct Page<'a> {
     plan: &'a OpenedConfig,
     system: &'a str,
     entity: &'a str,
-    /// Where each was, and the row.
+    /// Each row with its position.
     rows: Vec<(String, serde_json::Value)>,
-    /// The first that could not be read at all.
+    /// The first row that could not be read at all.
     unreadable: Option<String>,
 }
 
@@ -83,7 +83,7 @@ impl Page<'_> {
         }
         let unmapped = count - mapped.len();
         refused.extend(first.map(|first| format!("{unmapped} of {count} cannot be mapped; the first, {first}")));
-        // One row that is refused is that row's fault; all of them are the file's.
+        // If one row is refused, the row is wrong; if all are, the mapping is.
         let hopeless = mapped.is_empty() && !refused.is_empty();
         looked.lines.push(line(system, what, hopeless.then(|| refused.join("; "))));
         if !hopeless {

@@ -1,4 +1,4 @@
-//! Values that lookups write and settings say, against those that a system allows.
+//! Checks the values that lookups write and settings name against those that a system allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,11 +8,11 @@ use crate::{
     port::{PullRequest, System, ValuesOf},
 };
 
-/// What a system would not take, or take for something else: one sentence for each lookup and entity that is written
-/// there, and for each setting.
+/// Values that a system would refuse, or take for something else: one sentence for each lookup and entity that is
+/// written there, and for each setting.
 ///
 /// # Errors
-/// When the list of what is allowed cannot be read.
+/// If the list of allowed values cannot be read.
 pub async fn unknown(plan: &OpenedConfig, system: &dyn System) -> Result<Vec<String>, Failure> {
     let mut problems = Vec::new();
     for list in system.value_lists() {
@@ -68,7 +68,7 @@ fn of_setting(system: &str, list: &str, setting: &str, said: &[String], allowed:
     })
 }
 
-/// Most allowed values that are named.
+/// Maximum number of allowed values that are named.
 const SHOWN: usize = 10;
 
 fn missing(written: &BTreeMap<String, String>, allowed: Option<&BTreeSet<String>>) -> Vec<String> {
@@ -77,7 +77,7 @@ fn missing(written: &BTreeMap<String, String>, allowed: Option<&BTreeSet<String>
     missing.map(|(canonical, value)| format!("`{value}` (for {canonical})")).collect()
 }
 
-/// Ids of all that a listing holds.
+/// Ids of all objects of a listing.
 async fn values(system: &dyn System, list: &str) -> Result<BTreeSet<String>, Failure> {
     let mut values = BTreeSet::new();
     let mut next = None;

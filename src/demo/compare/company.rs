@@ -1,4 +1,4 @@
-//! The ERP's side, by SQL on its own tables.
+//! Reads the ERP's side by SQL from its own tables.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{Side, number, seen};
 
-/// Reads what the shop should show.
+/// Read what the shop should show.
 ///
 /// # Errors
-/// Those of the database.
+/// If the database fails.
 pub async fn read(erp: &mut SqliteConnection, duplicates: &mut Vec<String>) -> sqlx::Result<Side> {
     let mut side = Side::default();
     let families = "SELECT f.codigo, f.nombre_es, coalesce(p.codigo, '') AS padre FROM familia f \
@@ -52,7 +52,7 @@ pub async fn read(erp: &mut SqliteConnection, duplicates: &mut Vec<String>) -> s
     Ok(side)
 }
 
-/// Options in one spelling for both sides.
+/// Options in the same spelling for both sides.
 pub fn options(options: &BTreeMap<String, String>) -> String {
     if options.is_empty() {
         return "no options".to_owned();
@@ -129,7 +129,7 @@ async fn orders(erp: &mut SqliteConnection, side: &mut Side, duplicates: &mut Ve
     Ok(())
 }
 
-/// What a customer is to see of his order beside its state.
+/// What a customer should see of an order in addition to its state.
 async fn papers(erp: &mut SqliteConnection, side: &mut Side) -> sqlx::Result<()> {
     let sent = "SELECT a.*, p.numero_web FROM albaran a JOIN pedido p ON p.id = a.pedido_id";
     for row in sqlx::query(sent).fetch_all(&mut *erp).await? {
@@ -151,7 +151,7 @@ async fn papers(erp: &mut SqliteConnection, side: &mut Side) -> sqlx::Result<()>
     Ok(())
 }
 
-/// A column as text; absent is empty.
+/// A column as text. A null is empty.
 pub fn text(row: &SqliteRow, column: &str) -> sqlx::Result<String> {
     row.try_get::<Option<String>, _>(column).map(Option::unwrap_or_default)
 }

@@ -1,4 +1,4 @@
-//! Prices and stock of the ERP's side: the newest file of each kind, wherever it was moved to after it was read.
+//! Reads prices and stock of the ERP's side: the newest file of each kind, wherever it was moved after it was read.
 
 use std::{
     collections::BTreeSet,
@@ -11,10 +11,10 @@ use quick_xml::events::Event;
 
 use super::{Side, number};
 
-/// Adds the retail prices and the stock of what is on sale.
+/// Add the retail prices and the stock of the articles on sale.
 ///
 /// # Errors
-/// When a file is not there or is not what the ERP writes.
+/// If a file is missing or is not in the ERP's format.
 pub fn read(folder: &Path, on_sale: &BTreeSet<String>, side: &mut Side) -> anyhow::Result<()> {
     let (prices, stock) = (newest(folder, "precios_", ".csv")?, newest(folder, "stock_", ".xml")?);
     read_prices(&fs::read(prices)?, on_sale, side)?;

@@ -1,5 +1,5 @@
-//! Are both sides equal? Reads the ERP's database, the files it dropped and the shop's database with plain SQL and plain
-//! parsers. Nothing of adapters, mappings or engine is used here: what they get wrong must show.
+//! Compares both sides. Reads the ERP's database, the files it dropped and the shop's database with plain SQL and
+//! plain parsers. It uses nothing of adapters, mappings or the engine, because their mistakes must show here.
 
 mod company;
 mod files;
@@ -14,13 +14,13 @@ use anyhow::Context as _;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-/// Facts of one kind, by key; equal texts are equal facts.
+/// Facts of one kind, by key. Equal texts are equal facts.
 pub type Facts = BTreeMap<String, String>;
 
-/// Differences shown per kind; the counts are always whole.
+/// Maximum number of differences shown per kind. The counts are always complete.
 const SHOWN: usize = 5;
 
-/// One side: kind to its facts. Kinds are the same on both sides.
+/// One side: kind to its facts. Both sides have the same kinds.
 #[derive(Clone, Debug, Default)]
 pub struct Side {
     pub kinds: BTreeMap<&'static str, Facts>,
@@ -48,7 +48,7 @@ const KINDS: [&str; 12] = [
     "invoices",
 ];
 
-/// Line of the table.
+/// One line of the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Line {
     pub entity: String,
@@ -56,13 +56,13 @@ pub struct Line {
     pub shop: usize,
     pub equal: usize,
     pub different: usize,
-    /// On one side only.
+    /// Number of facts that only one side has.
     pub missing: usize,
     /// The first differences, in words.
     pub examples: Vec<String>,
 }
 
-/// What the comparison found.
+/// Result of the comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Comparison {
     pub lines: Vec<Line>,
@@ -77,10 +77,10 @@ impl Comparison {
     }
 }
 
-/// Compares ERP and files with the shop.
+/// Compare the ERP and its files with the shop.
 ///
 /// # Errors
-/// When one of them cannot be read.
+/// If one of them cannot be read.
 pub async fn compare(
     erp: &mut SqliteConnection,
     drop: &Path,
@@ -125,14 +125,14 @@ fn line(kind: &'static str, left: &Side, right: &Side) -> Line {
     line
 }
 
-/// A number without superfluous zeros; what is no number stays as it is.
+/// A number without superfluous zeros. A text that is not a number stays as it is.
 fn number(text: &str) -> String {
     text.trim()
         .parse::<rust_decimal::Decimal>()
         .map_or_else(|_| text.to_owned(), |number| number.normalize().to_string())
 }
 
-/// A text as the eye sees it: the shop keeps `&` as `&amp;` and may trim.
+/// A text as people see it: the shop keeps `&` as `&amp;` and may trim.
 fn seen(text: &str) -> String {
     text.replace("&amp;", "&").split_whitespace().collect::<Vec<_>>().join(" ")
 }

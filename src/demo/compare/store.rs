@@ -1,4 +1,4 @@
-//! The shop's side, by SQL on its tables and views.
+//! Reads the shop's side by SQL from its tables and views.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use super::{
     number, seen,
 };
 
-/// Reads what the shop shows.
+/// Read what the shop shows.
 ///
 /// # Errors
-/// Those of the database.
+/// If the database fails.
 pub async fn read(shop: &mut SqliteConnection, duplicates: &mut Vec<String>) -> sqlx::Result<Side> {
     let mut side = Side::default();
     let families = "SELECT c.*, coalesce(p.slug, '') AS parent FROM categories c \
@@ -42,7 +42,7 @@ pub async fn read(shop: &mut SqliteConnection, duplicates: &mut Vec<String>) -> 
     Ok(side)
 }
 
-/// The shop has no codes for categories: their address holds the ERP's.
+/// The shop has no codes for categories: their slugs hold the ERP's codes.
 fn code(slug: &str) -> String {
     slug.to_uppercase()
 }
@@ -131,7 +131,7 @@ async fn orders(shop: &mut SqliteConnection, side: &mut Side) -> sqlx::Result<()
     Ok(())
 }
 
-/// What a customer sees of his order beside its state: metadata that themes show, and one note for each.
+/// What a customer sees of an order in addition to its state: metadata that themes show, with one note for each.
 async fn papers(shop: &mut SqliteConnection, side: &mut Side, duplicates: &mut Vec<String>) -> sqlx::Result<()> {
     let shown = "SELECT o.number, m.value->>'$.value.number' AS paper, m.value->>'$.key' AS name, \
                  m.value->>'$.value.carrier' AS carrier, m.value->>'$.value.tracking' AS tracking, \

@@ -1,4 +1,4 @@
-//! The demo's ERP: one SQLite file, used here as its own program would use it.
+//! The demo's ERP: one SQLite file, used here as the ERP's own program would use it.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use sqlx::{
 
 use super::generate;
 
-/// Opens the ERP's database.
+/// Open the ERP's database.
 ///
 /// # Errors
-/// Those of the database.
+/// If the database fails.
 pub async fn open(file: &Path, create: bool) -> sqlx::Result<SqliteConnection> {
     let options = SqliteConnectOptions::new()
         .filename(file)
@@ -23,10 +23,10 @@ pub async fn open(file: &Path, create: bool) -> sqlx::Result<SqliteConnection> {
     SqliteConnection::connect_with(&options).await
 }
 
-/// Opens the database, filling it first unless an earlier start did; gives the seed it was filled with.
+/// Open the database, and fill it unless an earlier start did. Return the seed it was filled with.
 ///
 /// # Errors
-/// Those of the database.
+/// If the database fails.
 pub async fn prepare(file: &Path, seed: u64) -> sqlx::Result<(SqliteConnection, u64)> {
     let mut erp = open(file, true).await?;
     let known: i64 =

@@ -1,4 +1,4 @@
-//! The company of the demo, made from a seed: its families, articles, price lists, stock and customers.
+//! Generates the demo's company from a seed: its families, articles, price lists, stock and customers.
 
 mod people;
 mod seed;
@@ -10,12 +10,12 @@ pub use people::{Person, person};
 pub use seed::Seed;
 use words::{Formats, LINES, Leaf, Name, Noun, TREE, Values};
 
-/// Customers in the ERP before the first sync.
+/// Number of customers in the ERP before the first sync.
 pub const CUSTOMERS: u64 = 200;
-/// Every so many-th customer is a company.
+/// One customer in this many is a company.
 const COMPANY_EVERY: u64 = 4;
 
-/// Tax classes of the company: peninsula and Canary Islands.
+/// Tax classes of the company: mainland and Canary Islands.
 const TAXES: [(&str, &str, &str); 6] = [
     ("IVA21", "IVA general", "21"),
     ("IVA10", "IVA reducido", "10"),
@@ -24,14 +24,14 @@ const TAXES: [(&str, &str, &str); 6] = [
     ("IGIC3", "IGIC reducido", "3"),
     ("EXENTO", "Exento", "0"),
 ];
-/// Warehouses and how full they are, in percent of the main one.
+/// Warehouses, with their stock in percent of the main warehouse.
 const WAREHOUSES: [(&str, &str, u64); 3] =
     [("CEN", "Almacén central", 100), ("TIE", "Tienda calle Mayor", 25), ("CAN", "Delegación Canarias", 40)];
 
-/// Fills an empty database of `schema.sql`; the caller commits.
+/// Fill an empty database of `schema.sql`. The caller commits.
 ///
 /// # Errors
-/// Those of the database.
+/// If the database fails.
 pub async fn fill(erp: &mut SqliteConnection, seed: u64) -> sqlx::Result<()> {
     let seed = Seed::new(seed);
     for (code, name, percent) in TAXES {
@@ -74,7 +74,7 @@ async fn catalog(erp: &mut SqliteConnection, seed: &Seed) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Writer of the catalog, with the choices made so far.
+/// Writes the catalog, with the choices made so far.
 struct Goods<'a> {
     erp: &'a mut SqliteConnection,
     seed: Seed,
@@ -88,7 +88,7 @@ struct Family<'a> {
 }
 
 impl Goods<'_> {
-    /// A family, below another one or at the root.
+    /// Add a family, below another one or at the root.
     async fn family(&mut self, code: &str, name: &Name, parent: Option<i64>, position: usize) -> sqlx::Result<i64> {
         sqlx::query_scalar(
             "INSERT INTO familia (codigo, padre_id, nombre_es, nombre_en, orden) VALUES (?, ?, ?, ?, ?) RETURNING id",
@@ -102,7 +102,7 @@ impl Goods<'_> {
         .await
     }
 
-    /// An article of a family: of its noun with this number, in one of the lines.
+    /// Add an article to a family: the noun with this number, in one of the lines.
     async fn article(&mut self, family: &Family<'_>, noun: &Noun, number: usize, line: usize) -> sqlx::Result<()> {
         let (es, en, formats) = *noun;
         let brand = *self.seed.pick(&words::BRANDS);
@@ -165,7 +165,8 @@ impl Goods<'_> {
         .bind(decimal(grams, 3))
         .fetch_one(&mut *self.erp)
         .await?;
-        // The public pays one price, since the shop has no place for quantity breaks; trade buys by quantity.
+        // Consumers pay one price, because the shop has no place for quantity breaks; trade customers buy by
+        // quantity.
         self.prices("PVP", format, cents, &[(1, 100)]).await?;
         let breaks: &[(i64, u64)] =
             if self.seed.chance(60) { &[(1, 100), (10, 95), (50, 88)] } else { &[(1, 100), (25, 92)] };
@@ -197,14 +198,14 @@ impl Goods<'_> {
     }
 }
 
-/// Enters a customer.
+/// Add a customer.
 ///
 /// # Errors
-/// Those of the database.
+/// If the database fails.
 pub async fn customer(erp: &mut SqliteConnection, person: &Person, number: u64) -> sqlx::Result<()> {
     let company = person.company.is_some();
     let group = if company { "PROFESIONAL" } else { "PARTICULAR" };
-    // One in twenty buys over the counter only and has no account in the shop.
+    // One in twenty buys only over the counter and has no account in the shop.
     let web = number % 20 != 7;
     let customer: i64 = sqlx::query_scalar(
         "INSERT INTO cliente (codigo, tipo, nombre, apellidos, razon_social, nif, email, telefono, idioma, grupo, web) \
@@ -244,7 +245,7 @@ pub async fn customer(erp: &mut SqliteConnection, person: &Person, number: u64) 
     Ok(())
 }
 
-/// `units` with that many decimals, as text.
+/// `units` with `places` decimals, as text.
 #[must_use]
 pub fn decimal(units: u64, places: u32) -> String {
     rust_decimal::Decimal::from_i128_with_scale(i128::from(units), places).to_string()

@@ -1,4 +1,4 @@
-//! Customers: persons and companies with tax numbers whose check characters are right.
+//! Generates customers: persons and companies whose tax numbers have correct check characters.
 
 use super::seed::Seed;
 
@@ -35,7 +35,7 @@ const STREETS: [&str; 10] = [
     "Calle San José",
     "Travesía del Sol",
 ];
-/// Town, province, first three digits of its postcodes.
+/// Town, province, and the first three digits of its postcodes.
 const TOWNS: [(&str, &str, &str); 10] = [
     ("Madrid", "Madrid", "280"),
     ("Alcalá de Henares", "Madrid", "288"),
@@ -59,7 +59,7 @@ pub struct Address {
     pub province: String,
 }
 
-/// A customer; a company's `first` and `last` name its contact.
+/// A customer. A company's `first` and `last` name its contact.
 #[derive(Clone, Debug)]
 pub struct Person {
     pub company: Option<String>,
@@ -72,7 +72,7 @@ pub struct Person {
     pub delivery: Option<Address>,
 }
 
-/// The `number`th customer; the number makes tax number and e-mail unique.
+/// The `number`th customer. The number makes the tax number and the e-mail address unique.
 #[must_use]
 pub fn person(seed: &Seed, number: u64, company: bool) -> Person {
     let mut seed = seed.fork(number + 1);
@@ -102,7 +102,7 @@ fn address(seed: &mut Seed) -> Address {
     }
 }
 
-/// NIF of a person: eight digits and the letter they make modulo 23.
+/// NIF of a person: eight digits and the letter that follows from them modulo 23.
 #[must_use]
 pub fn person_number(digits: u64) -> String {
     const LETTERS: &[u8; 23] = b"TRWAGMYFPDXBNJZSQVHLCKE";
@@ -126,7 +126,7 @@ pub fn company_number(digits: u64) -> String {
     format!("B{text}{}", (10 - sum % 10) % 10)
 }
 
-/// A name as it stands in an e-mail address.
+/// A name in the spelling for an e-mail address.
 fn ascii(name: &str) -> String {
     name.to_lowercase()
         .chars()

@@ -1,6 +1,7 @@
 //! Reproducible choices: the same seed gives the same company on every machine.
 
-/// SplitMix64; statistical quality is ample for test data, and the sequence never changes with a library.
+/// SplitMix64. Its statistical quality is more than enough for test data, and the sequence never changes with a
+/// library.
 #[derive(Clone, Debug)]
 pub struct Seed(u64);
 
@@ -10,7 +11,7 @@ impl Seed {
         Self(seed)
     }
 
-    /// A stream of its own, so that one more draw in one place does not change every other.
+    /// A separate stream: one more draw in one place does not change the draws of other places.
     #[must_use]
     pub fn fork(&self, label: u64) -> Self {
         let mut fork = Self(self.0 ^ label.wrapping_mul(0xD6E8_FEB8_6659_FD93));
@@ -36,12 +37,12 @@ impl Seed {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
-    /// Whether something of this many percent happens.
+    /// Whether an event with this probability (in percent) happens.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    /// One of a fixed list.
+    /// One item of a fixed list.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         let index = self.below(from.len() as u64);
         &from[usize::try_from(index).unwrap_or(0)]

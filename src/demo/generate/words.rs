@@ -2,16 +2,16 @@
 //!
 //! One file, because it is data.
 
-/// How an article's formats differ.
+/// How the formats of an article differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Formats {
-    /// One format, the article itself.
+    /// One format: the article itself.
     Plain,
     /// `Color` and `Formato`: paint.
     Paint,
     /// `Medida`: anything cut or cast in sizes.
     Size,
-    /// `Talla` and `Color`: what is worn.
+    /// `Talla` and `Color`: anything to wear.
     Wear,
     /// `Medida` and `Formato`: screws by the box.
     Box,
@@ -27,7 +27,7 @@ pub struct Name {
     pub en: &'static str,
 }
 
-/// A family without families below it.
+/// A family without subfamilies.
 #[derive(Debug)]
 pub struct Leaf {
     pub name: Name,
@@ -37,7 +37,7 @@ pub struct Leaf {
     pub nouns: [Noun; 4],
 }
 
-/// A family at the root with those below it.
+/// A family at the root, with its subfamilies.
 #[derive(Debug)]
 pub struct Branch {
     pub name: Name,
@@ -51,7 +51,8 @@ const fn leaf(code: &'static str, es: &'static str, en: &'static str, tax: &'sta
     Leaf { name: Name { es, en }, code, tax, nouns }
 }
 
-/// 8 families at the root with 4 each: 40. Every noun becomes four articles: 512, 68 of them with formats.
+/// 8 families at the root with 4 subfamilies each: 40 families. Every noun becomes four articles: 512 articles, 68
+/// of them with formats.
 pub const TREE: [Branch; 8] = [
     Branch {
         code: "HER",
@@ -487,9 +488,9 @@ pub const TREE: [Branch; 8] = [
     },
 ];
 
-/// Invented brands: the demo names nobody's goods.
+/// Invented brands: the demo names no real goods.
 pub const BRANDS: [&str; 8] = ["Ferrum", "Talavar", "Norvel", "Kamet", "Brisol", "Peñalba", "Órdago", "Cantal & Hijos"];
-/// Lines of a brand, four articles per noun.
+/// Lines of a brand: each noun has one article per line.
 pub const LINES: [&str; 4] = ["Eco", "Plus", "Pro", "Élite"];
 
 pub const COLOURS: [&str; 6] = ["Blanco", "Marfil", "Gris perla", "Azul añil", "Verde oliva", "Rojo teja"];
@@ -503,10 +504,10 @@ pub const BOXES: [&str; 2] = ["Caja 100", "Caja 500"];
 /// A format's values of the first and the second option.
 pub type Values = (Option<&'static str>, Option<&'static str>);
 
-/// What tells formats apart: names of the options, and each format's values.
+/// How formats differ: names of the options, and each format's values.
 pub type Axes = (Option<&'static str>, Option<&'static str>, Vec<Values>);
 
-/// Options and values of an article with such formats, `few` values of the first option.
+/// Options and values of an article with these formats, with `few` values of the first option.
 #[must_use]
 pub fn axes(formats: Formats, few: usize) -> Axes {
     let both = |first: &'static [&'static str], second: &'static [&'static str]| {

@@ -1,4 +1,4 @@
-//! What the office and the warehouse do in the ERP. Every deed runs in the transaction of its caller.
+//! What the office and the warehouse do in the ERP. Every deed runs in its caller's transaction.
 
 use anyhow::Context as _;
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -7,7 +7,7 @@ use sqlx::{Row, SqliteConnection};
 use super::script::Deed;
 use crate::demo::generate::{self, CUSTOMERS, Seed, decimal, person};
 
-/// Does a deed; gives what happened, in words.
+/// Do a deed. Return a description of what happened.
 pub async fn act(erp: &mut SqliteConnection, deed: Deed, step: u32, seed: &mut Seed) -> anyhow::Result<String> {
     match deed {
         Deed::Rename => rename(erp, step, seed).await,
@@ -25,7 +25,7 @@ pub async fn act(erp: &mut SqliteConnection, deed: Deed, step: u32, seed: &mut S
     }
 }
 
-/// Ids of a query, some of them by chance.
+/// At most `count` of the ids that a query gives, chosen at random.
 async fn some(
     erp: &mut SqliteConnection,
     query: &'static str,

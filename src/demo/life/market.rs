@@ -1,5 +1,5 @@
-//! What people do in the shop, and waiting until the daemon has brought both sides together. Whatever is made in the shop
-//! carries the mark of its step in its own metadata, so that an interrupted step never makes it twice.
+//! What people do in the shop, and waiting until the daemon has synchronised both sides. Whatever is created in the
+//! shop carries the mark of its step in its own metadata, so an interrupted step never creates it twice.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -11,11 +11,11 @@ use crate::{
     sandbox::{Checkout, Error},
 };
 
-/// Metadata key of marks.
+/// Metadata key of the marks.
 const MARK: &str = "demo_step";
 
 impl World {
-    /// Waits until everything on sale in the ERP can be bought.
+    /// Wait until everything on sale in the ERP can be bought.
     pub(super) async fn until_open(&mut self) -> anyhow::Result<String> {
         let patience = self.patience("the first sync");
         loop {
@@ -37,7 +37,7 @@ impl World {
         }
     }
 
-    /// Waits until every order of the shop is in the ERP.
+    /// Wait until every order of the shop is in the ERP.
     pub(super) async fn until_arrived(&mut self) -> anyhow::Result<String> {
         let patience = self.patience("the shop's orders to reach the ERP");
         loop {
@@ -52,7 +52,7 @@ impl World {
         }
     }
 
-    /// People open accounts.
+    /// Let people open accounts.
     pub async fn register(&mut self, step: u32, count: u32) -> anyhow::Result<String> {
         for number in 0..count {
             let mark = format!("{step}-{number}");
@@ -72,7 +72,7 @@ impl World {
         Ok(format!("shop: {count} new customers"))
     }
 
-    /// People buy; guests and people with an account.
+    /// Let people buy: guests and people with an account.
     pub async fn buy(&mut self, step: u32, seed: &mut Seed, guests: u32, accounts: u32) -> anyhow::Result<String> {
         for number in 0..guests + accounts {
             let mut seed = seed.fork(u64::from(number));
@@ -93,7 +93,8 @@ impl World {
                 };
                 match self.shop.place_order(&checkout).await {
                     Ok(_) => break,
-                    // Sold out or withdrawn since the customer looked: another try, another choice.
+                    // The article was sold out or withdrawn since the customer saw it: try again with another
+                    // choice.
                     Err(Error::Refused(_)) => patience.wait().await?,
                     Err(error) => return Err(error.into()),
                 }

@@ -1,6 +1,6 @@
-//! What happens in the company and in its shop while the daemon runs: a script of small steps, each done exactly once
-//! whatever interrupts it. A step in the ERP commits together with its mark; one in the shop leaves its mark on what it
-//! makes; one that drops a file looks for the file first.
+//! What happens in the company and in its shop while the daemon runs: a script of small steps, each done exactly
+//! once whatever interrupts it. A step in the ERP commits together with its mark; a step in the shop puts its mark
+//! on what it creates; a step that drops a file looks for the file first.
 
 mod company;
 mod market;
@@ -16,18 +16,18 @@ use super::{drop, generate::Seed};
 use crate::{env::Env, sandbox::Shop};
 pub use script::{Act, act, length};
 
-/// How long a step waits for the daemon to bring what it needs.
+/// How long a step waits for the daemon to deliver what it needs.
 const PATIENCE: chrono::Duration = chrono::Duration::seconds(240);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(150);
 
-/// Both outside systems, as the people who work with them reach them.
+/// Both outside systems, as the people who work with them see them.
 pub struct World {
     pub env: Env,
     pub erp: SqliteConnection,
     pub shop: Shop,
-    /// The shop's database, to look at.
+    /// The shop's database, only for reading.
     pub shelves: SqliteConnection,
-    /// Where the ERP drops its files.
+    /// The folder into which the ERP drops its files.
     pub drop: PathBuf,
     pub seed: Seed,
 }
@@ -36,17 +36,17 @@ impl World {
     /// The next step to do.
     ///
     /// # Errors
-    /// Those of the ERP's database.
+    /// If the ERP's database fails.
     pub async fn next_step(&mut self) -> anyhow::Result<u32> {
         let last: i64 =
             sqlx::query_scalar("SELECT coalesce(max(paso), 0) FROM demo_paso").fetch_one(&mut self.erp).await?;
         Ok(u32::try_from(last)? + 1)
     }
 
-    /// Does a step and marks it as done; gives what happened, in words.
+    /// Do a step and mark it as done. Return a description of what happened.
     ///
     /// # Errors
-    /// When a system fails, or the daemon does not bring in time what the step needs.
+    /// If a system fails, or the daemon does not deliver in time what the step needs.
     pub async fn take(&mut self, step: u32) -> anyhow::Result<String> {
         let what = act(step);
         let happened = self.perform(step, what).await.with_context(|| format!("step {step} of the demo ({what:?})"))?;
@@ -63,7 +63,7 @@ impl World {
             Act::Register(count) => self.register(step, count).await?,
             Act::Buy { guests, accounts } => self.buy(step, &mut seed, guests, accounts).await?,
             Act::Company(deed) => {
-                // The effect and its mark are one transaction.
+                // The effect and its mark are stored in one transaction.
                 let mut whole = self.erp.begin_with("BEGIN IMMEDIATE").await?;
                 let happened = company::act(&mut whole, deed, step, &mut seed).await?;
                 mark(&mut whole, step, &happened).await?;
@@ -75,10 +75,11 @@ impl World {
         Ok(happened)
     }
 
-    /// The ERP exports its stock once more after the last step, so that the shop's last orders are known to be in its figures.
+    /// Let the ERP export its stock once more after the last step: then the shop's last orders are certain to be
+    /// included in the figures.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// If the file cannot be written.
     pub async fn export_stock(&mut self, again: u32) -> anyhow::Result<String> {
         let last = self.next_step().await?.saturating_sub(1);
         self.drop_file("stock", "xml", last, &format!("_{again:03}")).await
@@ -109,7 +110,7 @@ async fn mark(erp: &mut SqliteConnection, step: u32, happened: &str) -> sqlx::Re
         .map(|_| ())
 }
 
-/// Waits for something the daemon does, not for ever.
+/// Waits for something that the daemon does, up to a limit.
 struct Patience {
     env: Env,
     until: DateTime<Utc>,

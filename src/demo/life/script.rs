@@ -1,42 +1,42 @@
-//! The order in which things happen.
+//! The order of events.
 
-/// Something that happens in the ERP alone.
+/// Something that happens only in the ERP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// Some articles get another name.
+    /// Some articles are renamed.
     Rename,
     /// A family moves below another root, and one is renamed.
     MoveFamily,
-    /// A family gets dearer or cheaper.
+    /// The prices of a family go up or down.
     Reprice,
-    /// The shelves are counted.
+    /// The stock on the shelves is counted.
     Count,
     /// Articles leave the catalog.
     Discontinue,
-    /// An article is deleted from the ERP altogether.
+    /// An article is deleted from the ERP completely.
     Delete,
-    /// A new article with formats.
+    /// A new article with formats is added.
     Launch,
-    /// A customer is entered by the office.
+    /// The office adds a customer.
     Enrol,
     /// Customers get another telephone number.
     Readdress,
-    /// Orders are taken from the shelves.
+    /// The goods of orders are taken from the shelves.
     Prepare,
-    /// Prepared orders leave the house.
+    /// Prepared orders are shipped.
     Ship,
-    /// One order that is not prepared yet is cancelled.
+    /// One order that is not yet prepared is cancelled.
     Cancel,
 }
 
-/// Something that happens.
+/// One event of the script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     DropPrices,
     DropStock,
-    /// Everything on sale in the ERP can be bought in the shop.
+    /// Wait until everything on sale in the ERP can be bought in the shop.
     Opened,
-    /// Every order of the shop is in the ERP.
+    /// Wait until every order of the shop is in the ERP.
     Arrived,
     /// People open accounts in the shop.
     Register(u32),
@@ -51,7 +51,7 @@ pub enum Act {
 use Act::{Arrived, Buy, Company, DropPrices, DropStock, Opened, Register};
 use Deed::{Cancel, Count, Delete, Discontinue, Enrol, Launch, MoveFamily, Prepare, Readdress, Rename, Reprice, Ship};
 
-/// The life of `demo --once`. After it, an open demo goes on with `ROUTINE`.
+/// The events of `demo --once`. After them, a demo without an end goes on with `ROUTINE`.
 const SCRIPT: [Act; 32] = [
     DropPrices,
     DropStock,
@@ -106,13 +106,13 @@ const ROUTINE: [Act; 16] = [
     DropStock,
 ];
 
-/// Steps of the scripted life.
+/// Number of steps of the script.
 #[must_use]
 pub fn length() -> u32 {
     u32::try_from(SCRIPT.len()).unwrap_or(u32::MAX)
 }
 
-/// What happens in step `step`, counted from 1.
+/// The event of step `step`, counted from 1.
 #[must_use]
 pub fn act(step: u32) -> Act {
     let at = usize::try_from(step.saturating_sub(1)).unwrap_or(0);

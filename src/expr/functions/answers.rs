@@ -1,4 +1,4 @@
-//! Ids at the target, which only a push can answer.
+//! Ids at the target: only a push can look them up.
 
 use std::{cell::RefCell, sync::Arc};
 
@@ -18,7 +18,8 @@ thread_local! {
     static ANSWERS: RefCell<Option<Arc<dyn Answers>>> = const { RefCell::new(None) };
 }
 
-/// Runs `work` with `id_of` and `part_id` answered from `answers`. Evaluation never leaves the thread it began on.
+/// Run `work` with `id_of` and `part_id` answered from `answers`. An evaluation never leaves the thread on which it
+/// began.
 pub fn with_answers<R>(answers: Arc<dyn Answers>, work: impl FnOnce() -> R) -> R {
     struct Reset(Option<Arc<dyn Answers>>);
     impl Drop for Reset {

@@ -1,4 +1,4 @@
-//! The text of HTML. Each byte is looked at a fixed number of times, whatever stands there.
+//! Extracts the text of HTML. Whatever the input, each byte is looked at a fixed number of times.
 
 use html_escape::NAMED_ENTITIES;
 
@@ -21,7 +21,7 @@ pub(super) fn strip(text: &str) -> String {
             rest = tag;
             continue;
         }
-        // Where no tag ends any more, all of it is text.
+        // If no further tag ends, the rest is text.
         let Some(end) = tag.find('>') else { break };
         decode(&rest[..start], &mut out);
         let name: String = tag.trim_start_matches('/').chars().take_while(char::is_ascii_alphanumeric).collect();
@@ -38,7 +38,7 @@ pub(super) fn strip(text: &str) -> String {
     out.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Where the closing tag of an element begins.
+/// Position of an element's closing tag.
 fn closing(text: &str, name: &str) -> Option<usize> {
     text.match_indices("</").map(|(at, _)| at).find(|at| {
         let named = text.as_bytes().get(at + 2..at + 2 + name.len());
@@ -63,7 +63,7 @@ fn decode(text: &str, out: &mut String) {
     out.push_str(rest);
 }
 
-/// Appends what an entity stands for; false where it stands for nothing.
+/// Append the character that an entity stands for. Return false if it is unknown.
 fn resolve(entity: &str, out: &mut String) -> bool {
     match entity.strip_prefix('#') {
         Some(number) => character(number).map(|c| out.push(c)).is_some(),

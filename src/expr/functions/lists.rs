@@ -74,8 +74,9 @@ pub(super) fn register(engine: &mut Engine) {
     register_single(engine);
 }
 
-/// A single object is a list of one: so XML shows what there could be several of. Only `len` and `is_empty` still count its
-/// members; `list` is for these, and for children that may be texts.
+/// Treat a single object as a list of one, because XML shows a single child like this even if there could be
+/// several. Only `len` and `is_empty` still count the object's members; use `list` for these, and for children that
+/// may be texts.
 fn register_single(engine: &mut Engine) {
     engine.register_fn("list", |any: Dynamic| {
         if any.is_array() {
@@ -140,7 +141,8 @@ fn index_by(list: &[Dynamic], path: &str) -> Res<Map> {
     Ok(index)
 }
 
-/// These take the list by value: holding it while a closure that looks at it runs would never end.
+/// These take the list by value: if a closure looked at a list that is borrowed while the closure runs, it would
+/// never end.
 fn register_closures(engine: &mut Engine) {
     engine.register_fn("map", |ctx: NativeCallContext, list: Array, closure: FnPtr| -> Res<Array> {
         let mut growth = Growth::default();
@@ -215,7 +217,7 @@ fn entry(name: &str, value: &Dynamic) -> Dynamic {
     Dynamic::from_map(entry)
 }
 
-/// Items in order, the first of equal ones kept.
+/// The items in order; of equal items the first is kept.
 fn unique(list: Array) -> Res<Array> {
     let mut seen = std::collections::HashSet::new();
     let mut kept = Array::new();
@@ -266,7 +268,7 @@ fn parsed(function: &str, path: &str) -> Res<Path> {
     }
 }
 
-/// The member of an item at a path; a missing one is an error.
+/// The member of an item at a path. A missing member is an error.
 fn dig(function: &str, item: &Dynamic, path: &Path) -> Res<Dynamic> {
     let mut at = item.clone();
     for step in &path.steps {

@@ -16,7 +16,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, FuncRegistration, Position};
 /// Result of a function.
 type Res<T> = Result<T, Box<EvalAltResult>>;
 
-/// Every function an expression may call; others are refused at load.
+/// Every function that an expression may call. Others are refused at load.
 pub(super) const NAMES: &[&str] = &[
     "abs",
     "all",
@@ -87,7 +87,7 @@ pub(super) const NAMES: &[&str] = &[
     "where_eq",
 ];
 
-/// Registers them all.
+/// Register all functions.
 pub(super) fn register(engine: &mut Engine) {
     answers::register(engine);
     operators::register(engine);
@@ -98,13 +98,13 @@ pub(super) fn register(engine: &mut Engine) {
     lists::register(engine);
 }
 
-/// An error with this message; the message must not show data.
+/// An error with this message. The message must not show data.
 fn fail<T>(message: impl Into<String>) -> Res<T> {
     let message: String = message.into();
     Err(EvalAltResult::ErrorRuntime(Dynamic::from(message), Position::NONE).into())
 }
 
-/// A function whose first argument is only looked at, so that it may be a variable.
+/// A function that only reads its first argument, which may therefore be a variable.
 fn looking(name: &str) -> FuncRegistration {
     FuncRegistration::new(name).with_purity(true)
 }

@@ -61,7 +61,7 @@ pub(super) fn register(engine: &mut Engine) {
     engine.register_fn("ok", |x: Dynamic| !x.is_unit() && as_text(&x).is_none_or(|text| !text.is_empty()));
 }
 
-/// The decimal that a number or a text with a decimal point writes.
+/// The decimal of a number, or of a text with a decimal point.
 pub(super) fn to_decimal(function: &str, value: &Dynamic) -> Res<Decimal> {
     if let Some(number) = as_number(value) {
         return Ok(number);
@@ -80,7 +80,8 @@ pub(super) fn to_decimal(function: &str, value: &Dynamic) -> Res<Decimal> {
     }
 }
 
-/// A text with this decimal mark; the other mark, blanks and apostrophes between groups of three are dropped.
+/// The number in a text with this decimal mark. The other mark, blanks and apostrophes between groups of three
+/// digits are dropped.
 fn localized(text: &str, mark: &str) -> Res<Decimal> {
     let group = match mark {
         "," => '.',

@@ -51,7 +51,7 @@ pub(super) fn register(engine: &mut Engine) {
     engine.register_fn("type_of", |a: Dynamic| kind(&a).trim_start_matches("a ").trim_start_matches("an ").to_owned());
 }
 
-/// The number itself, when it is one that can be reckoned with.
+/// The number, if it can be used in calculations.
 pub(super) fn as_number(value: &Dynamic) -> Option<Decimal> {
     value.as_int().map(Decimal::from).or_else(|_| value.as_decimal()).ok()
 }
@@ -64,8 +64,8 @@ pub(super) fn as_text(value: &Dynamic) -> Option<String> {
     value.read_lock::<rhai::ImmutableString>().map(|text| text.to_string())
 }
 
-/// Numbers by value, texts by letter, objects and lists by their members. Texts, numbers and booleans are never mixed:
-/// that would be false where somebody forgot to convert.
+/// Compare numbers by value, texts by letter, objects and lists by their members. Texts, numbers and booleans are
+/// never compared with one another: the result would be false if somebody forgot to convert.
 pub(super) fn equal(a: &Dynamic, b: &Dynamic) -> Res<bool> {
     if a.is_unit() || b.is_unit() {
         return Ok(a.is_unit() && b.is_unit());
@@ -152,7 +152,7 @@ fn plus(a: Dynamic, b: Dynamic) -> Res<Dynamic> {
     arithmetic("+", &a, &b, i64::checked_add, |a, b| exact(a.checked_add(b)))
 }
 
-/// Integers stay integers; with a decimal on either side the result is a decimal.
+/// Integers stay integers. If either side is a decimal, the result is a decimal.
 fn arithmetic(
     operator: &str,
     a: &Dynamic,

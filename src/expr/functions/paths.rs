@@ -27,7 +27,7 @@ pub(super) fn register(engine: &mut Engine) {
     });
 }
 
-/// Segments of a path, each one argument. What a segment may hold is judged where the path is used.
+/// Segments of a path, one per argument. The use of the path decides what a segment may contain.
 fn path(segments: &[Dynamic]) -> Res<Dynamic> {
     let texts = segments.iter().map(|segment| match scalar(segment) {
         Some(text) => Ok(text),

@@ -1,19 +1,20 @@
-//! Functions that make much of little are told before, not when the memory is gone. What one gives is measured by the engine.
+//! Stops functions that make much of little before they run, not when the memory is used up. The engine measures
+//! what a function returns.
 
 use rhai::{Array, Dynamic, Map};
 
 use super::{Res, fail};
 
-/// Most bytes of a text.
+/// Maximum number of bytes of a text.
 pub(in crate::expr) const TEXT: usize = 64 << 20;
 
-/// Most items of a list, or members of an object, with those within them.
+/// Maximum number of items of a list, or members of an object, including nested ones.
 pub(in crate::expr) const ITEMS: usize = 1_000_000;
 
 const TOO_LARGE: &str = "the value grows too large";
 
 /// # Errors
-/// When a text of so many bytes would be too long.
+/// If a text of this many bytes would be too long.
 pub(super) fn text(bytes: usize) -> Res<()> {
     if bytes > TEXT { fail(TOO_LARGE) } else { Ok(()) }
 }
@@ -27,7 +28,7 @@ pub(super) struct Growth {
 
 impl Growth {
     /// # Errors
-    /// When the list would be too large with this item.
+    /// If the list would be too large with this item.
     pub fn add(&mut self, item: &Dynamic) -> Res<()> {
         self.measure(item);
         if self.items > ITEMS || self.bytes > TEXT { fail(TOO_LARGE) } else { Ok(()) }

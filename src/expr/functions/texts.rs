@@ -79,14 +79,15 @@ fn count(text: &str) -> i64 {
     i64::try_from(text.chars().count()).unwrap_or(i64::MAX)
 }
 
-/// Characters from `start` (from the end when negative), at most `length`.
+/// Characters from `start` (counted from the end if negative), at most `length`.
 fn sub_string(text: &str, start: i64, length: i64) -> String {
     let start = if start < 0 { count(text).saturating_add(start).max(0) } else { start };
     let skip = usize::try_from(start).unwrap_or(usize::MAX);
     text.chars().skip(skip).take(usize::try_from(length).unwrap_or(0)).collect()
 }
 
-/// Lower-case ASCII letters, digits and single hyphens; Latin letters lose their accents, others are dropped.
+/// Lower-case ASCII letters, digits and single hyphens. Latin letters lose their accents; other characters are
+/// dropped.
 fn slug(text: &str) -> String {
     let mut out = String::new();
     let mut gap = false;

@@ -1,4 +1,4 @@
-//! Dates and times. Formats are those of strftime, zones IANA names.
+//! Dates and times. Formats are those of strftime, zones are IANA names.
 
 use rhai::{Dynamic, Engine};
 
@@ -22,7 +22,7 @@ pub(super) fn register(engine: &mut Engine) {
         let zone = or_fail("format_datetime", time::zone(zone))?;
         given("format_datetime", &x)?.map_or(Ok(Dynamic::UNIT), |text| {
             let parsed = time::parse_time(&text, None).or_else(|_| {
-                // A canonical date is its midnight.
+                // A canonical date counts as its midnight.
                 time::parse_date(&text).map(|day| day.and_time(chrono::NaiveTime::MIN).and_utc())
             });
             let zone = if text.len() == 10 { chrono_tz::Tz::UTC } else { zone };
@@ -32,7 +32,7 @@ pub(super) fn register(engine: &mut Engine) {
     });
 }
 
-/// The text; nothing for `()` and empty texts, which stay `()`.
+/// The text. Return `None` for `()` and empty texts, which stay `()`.
 fn given(function: &str, value: &Dynamic) -> Res<Option<String>> {
     if value.is_unit() {
         return Ok(None);

@@ -20,7 +20,7 @@ pages = { by = "number", size = 2, total = '${integer(headers["x-total"])}' }
 cursor = { field = "at", format = "%Y-%m-%d %H:%M:%S", zone = "UTC", overlap = "1m" }
 "#;
 
-/// Rows numbered from 1, in pages as asked for.
+/// Rows numbered from 1, in pages as requested.
 fn numbered(count: usize, announced: usize) -> impl Fn(&Request) -> Answer + Send + Sync {
     move |request| {
         let number = |name| query(request, name).unwrap().parse::<usize>().unwrap();
@@ -55,7 +55,7 @@ async fn a_listing_is_read_to_its_announced_end_and_only_then_gives_its_watermar
     assert_eq!(pages.last().unwrap().cursor.as_deref(), Some("2026-07-01T09:50:05Z"));
 }
 
-/// A system that sorts by time and does not filter by it: the newest row first, numbered by their minute.
+/// A system that sorts by time and does not filter by it: the newest row first, numbered by their minutes.
 #[tokio::test]
 async fn a_delta_of_the_newest_first_ends_with_the_page_that_shows_an_older_row_and_a_whole_reading_does_not() {
     let toml = NUMBERED
@@ -77,7 +77,7 @@ async fn a_delta_of_the_newest_first_ends_with_the_page_that_shows_an_older_row_
     assert_eq!(ids(&pages), ["7", "6", "5", "4"], "09:04 is older than 09:05:30 less a minute");
     assert_eq!(fake.count("/api/products") - asked, 2);
     assert_eq!(pages.last().unwrap().cursor.as_deref(), Some("2026-07-01T09:07:00Z"));
-    // Nothing new is one request.
+    // If nothing is new, there is one request.
     let pages = pull_all(&*shop, "product", Some("2026-07-01T09:20:00Z")).await.unwrap();
     assert_eq!((pages.len(), pages[0].cursor.as_deref()), (1, Some("2026-07-01T09:20:00Z")));
 }
@@ -111,7 +111,7 @@ async fn a_short_listing_is_an_error_never_success() {
     );
 }
 
-/// What changes on the first page while the last is on its way is dated after the one and before the other.
+/// A change on the first page while the last one is being read is dated after the first page and before the last.
 #[tokio::test]
 async fn the_watermark_of_a_listing_that_took_its_time_is_not_past_its_beginning() {
     let slow = NUMBERED.replace("[entities.product]", "rate = { per_minute = 1 }\n[entities.product]");
@@ -137,7 +137,8 @@ async fn a_listing_that_shrinks_while_it_is_read_is_an_error() {
     assert!(failure.message.contains("rows left the listing"), "{failure}");
 }
 
-/// Otherwise a row that leaves makes up for one that a page cut short does not show, and an object that is there is taken for deleted.
+/// Otherwise a row that leaves would hide that a cut page lacks a row, and an object that exists would count as
+/// deleted.
 #[tokio::test]
 async fn a_listing_by_key_that_shrinks_while_it_is_read_is_read_until_nothing_follows() {
     let toml = NUMBERED
@@ -147,7 +148,7 @@ async fn a_listing_by_key_that_shrinks_while_it_is_read_is_read_until_nothing_fo
         let row = |id: i32| json!({ "id": id, "type": "simple", "at": null });
         let (total, rows) = match query(request, "after").as_deref() {
             None => ("4", json!([row(1), row(2)])),
-            // 2 is gone by now, and this page is cut short.
+            // Row 2 is gone by now, and this page is cut short.
             Some("2") => ("3", json!([row(3)])),
             Some("3") => ("3", json!([row(4)])),
             _ => ("3", json!([])),
@@ -208,7 +209,7 @@ async fn one_bad_row_hurts_no_other() {
     assert!(odd.reason.contains("`format` and `zone`") && odd.reason.contains("memory.toml:"), "{}", odd.reason);
 }
 
-/// A page of text in which one value of one row cannot be read.
+/// A page of text with one value, in one row, that cannot be read.
 #[tokio::test]
 async fn one_value_that_cannot_be_read_spoils_its_own_row() {
     for bad in [&br#""a\ud800b""#[..], b"NaN", b"-Infinity", b"\"a\xF1b\"", b"\"a\nb\""] {

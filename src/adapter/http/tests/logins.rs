@@ -1,4 +1,4 @@
-//! Refresh tokens that are good for one use, and tokens of a short life.
+//! Refresh tokens that are valid for one use, and tokens with a short life.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize},
@@ -31,7 +31,7 @@ get = "/p"
 
 const SETTINGS: [(&str, &str, bool); 2] = [("url", "https://cloud.example", false), ("refresh", "refresh-0", true)];
 
-/// Takes each refresh token once; tells which was shown.
+/// Accepts each refresh token once. The answer shows which one was used.
 fn rotating(life: u32) -> impl Fn(&Request) -> Answer + Send + Sync + Clone + 'static {
     let uses = Arc::new(AtomicUsize::new(0));
     move |request| {
@@ -67,7 +67,7 @@ async fn two_processes_beside_each_other_never_show_one_refresh_token_twice() {
     let open = || opened_keeping(CLOUD, &SETTINGS, logins.clone(), service.clone()).unwrap().0;
     let (one, two) = (open(), open());
     for _ in 0..2 {
-        // Each login ends the other's session, which is renewed with the token that the other was given.
+        // Each login ends the other's session. That session is renewed with the token that the other login got.
         for cloud in [&one, &two] {
             assert_eq!(pull(&**cloud, "product", None, None).await.unwrap().rows.len(), 1);
         }
@@ -86,7 +86,7 @@ async fn a_refresh_token_that_is_written_anew_wins_over_one_that_was_kept() {
     assert!(shown.contains("refresh_token=issued-anew"), "{shown}");
 }
 
-/// Where nothing can be made durable for a while.
+/// A place where nothing can be made durable for a while.
 #[derive(Debug, Default)]
 struct Full {
     inner: InMemory,
@@ -160,7 +160,7 @@ async fn a_refused_refresh_token_is_reported_with_advice_and_never_shown() {
     assert!(!failure.message.contains("refresh-1") && !failure.message.contains("refresh-0"), "{failure}");
 }
 
-/// Keeps nothing.
+/// A place that stores nothing.
 #[derive(Debug)]
 struct Nowhere;
 
@@ -187,7 +187,7 @@ fn a_login_with_a_refresh_token_is_refused_at_the_start_where_none_can_be_kept()
 #[tokio::test]
 async fn a_token_of_a_minute_is_used_for_most_of_it() {
     let (cloud, fake) = opened_keeping(CLOUD, &SETTINGS, Arc::new(InMemory::default()), rotating(60)).unwrap();
-    // Six requests a minute, logins among them.
+    // Six requests a minute, including logins.
     for _ in 0..10 {
         pull(&*cloud, "product", None, None).await.unwrap();
     }

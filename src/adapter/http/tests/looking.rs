@@ -1,4 +1,4 @@
-//! Steps that look before they write, tables that serve two operations, joins over other lists than the rows.
+//! Steps that read before they write, tables that serve two operations, joins over lists other than the rows.
 
 use super::*;
 
@@ -63,7 +63,8 @@ async fn a_retry_looks_again_and_does_only_what_is_not_there_yet() {
     assert_eq!(failure.class, crate::failure::Class::Transient);
     assert_eq!(tasks(&fake), ["look", "create", "parta", "partb"]);
 
-    // The second part arrived, though its answer was an error: the list is shorter now, and the third part is still missing.
+    // The second part arrived although its answer was an error: the list is shorter now, and the third part is
+    // still missing.
     let done = saved.0.lock().unwrap().last().unwrap().1.clone();
     let (shop, again) = system(ADAPTER, |_| reply(200, &json!({ "there": ["a", "b"] })));
     let written = shop.write("product", vec![Write { done, ..saving(Op::Create) }], &Saved::default()).await.remove(0);

@@ -1,4 +1,4 @@
-//! The driver against systems in memory.
+//! Tests of the driver with systems in memory.
 
 mod listing;
 mod logins;
@@ -36,7 +36,7 @@ use crate::{
 
 type Answer = Result<Response, TransportError>;
 
-/// A system in memory: answers requests and remembers them.
+/// A system in memory that answers requests and records them.
 struct Fake {
     answer: Box<dyn Fn(&Request) -> Answer + Send + Sync>,
     seen: Mutex<Vec<Request>>,
@@ -53,7 +53,7 @@ impl Transport for Fake {
     async fn send(&self, request: Request) -> Answer {
         let answer = (self.answer)(&request);
         self.seen.lock().unwrap().push(request);
-        // Others get their turn while this one is under way.
+        // Let others run while this request is under way.
         tokio::task::yield_now().await;
         answer
     }
@@ -70,7 +70,7 @@ impl Fake {
     }
 }
 
-/// Time stands still but for those who wait for it.
+/// A clock that moves only for those who wait for it.
 #[derive(Debug)]
 struct Still(Mutex<DateTime<Utc>>);
 
@@ -112,7 +112,7 @@ fn opened(
     opened_with(&format!("{HEAD}{toml}"), &settings, answer)
 }
 
-/// Settings with whether each is a secret.
+/// Settings, each with whether it is a secret.
 fn opened_with(
     toml: &str,
     settings: &[(&str, &str, bool)],
@@ -121,7 +121,7 @@ fn opened_with(
     opened_keeping(toml, settings, Arc::new(InMemory::default()), answer)
 }
 
-/// With a place to keep refresh tokens.
+/// Like `opened_with`, with a place to store refresh tokens.
 fn opened_keeping(
     toml: &str,
     settings: &[(&str, &str, bool)],
@@ -199,7 +199,8 @@ async fn pull(
     system.pull(&PullRequest { entity, since, page, limit: 100 }).await
 }
 
-/// Pages up to the end, or the error that ends them. Page marks go through text, as the engine may keep them.
+/// All pages, or the error that ends them. Page tokens are converted to text and back, as the engine may store
+/// them.
 async fn pull_all(system: &dyn System, entity: &str, since: Option<&str>) -> Result<Vec<Page>, Failure> {
     let mut pages = Vec::new();
     let mut token: Option<PageToken> = None;
@@ -237,7 +238,7 @@ fn write(job: i64, op: Op, body: Value) -> Write {
     }
 }
 
-/// Remembers what was saved.
+/// Records what was saved.
 #[derive(Default)]
 struct Saved(Mutex<Vec<(i64, Captures)>>);
 

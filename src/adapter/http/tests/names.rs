@@ -1,4 +1,4 @@
-//! Names and values in requests: what is meant by a name, and where a value may go.
+//! Names and values in requests: what a name means, and where a value may be put.
 
 use super::*;
 use crate::failure::Class;
@@ -56,7 +56,7 @@ fn keyed_write(job: i64, op: Op, key: &str) -> Write {
     Write { key: key.to_owned(), ..write(job, op, json!({})) }
 }
 
-/// Jobs that were done, and those that were refused with their class.
+/// Jobs that were done, and refused jobs with their class.
 async fn written(shop: &dyn System, writes: Vec<Write>) -> (Vec<i64>, Vec<(i64, Class)>) {
     let (mut done, mut refused) = (Vec::new(), Vec::new());
     for outcome in shop.write("product", writes, &Saved::default()).await {

@@ -21,7 +21,7 @@ put = "/products/${id}"
 body = "${body}"
 "#;
 
-/// Gives tokens t1, t2...; `good` says which one is taken.
+/// Gives tokens t1, t2...; `good` says which one is accepted.
 fn guarded(good: impl Fn(usize, usize) -> bool + Send + Sync + 'static) -> impl Fn(&Request) -> Answer + Send + Sync {
     let logins = AtomicUsize::new(0);
     let calls = AtomicUsize::new(0);
@@ -141,7 +141,7 @@ async fn a_token_is_fetched_once_and_again_before_it_ends() {
         assert!(header(request, "authorization").unwrap().starts_with("Bearer a"));
         reply(200, &json!([]))
     });
-    // One request a minute: the token is good for three of them.
+    // One request a minute: a token is valid for three of them.
     for _ in 0..5 {
         pull(&*shop, "product", None, None).await.unwrap();
     }

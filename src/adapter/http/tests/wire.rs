@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::adapter::http::Network;
 
-/// A server on a free port of this machine, for as long as its handle is kept; gives its address.
+/// A server on a free port of this machine, which runs as long as its handle is kept. Return its address.
 pub(in crate::adapter::http) async fn served(router: Router) -> (String, AbortOnDropHandle<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());

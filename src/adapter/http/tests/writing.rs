@@ -43,7 +43,7 @@ async fn one(shop: &dyn System, write: Write) -> Result<crate::port::Written, Fa
     outcomes.remove(0).result
 }
 
-/// An update may be made of what the target was read to hold.
+/// An update may contain values that were read from the target.
 #[tokio::test]
 async fn what_could_not_be_read_is_never_sent() {
     let (shop, fake) = system(SINGLE, |_| reply(201, &json!({ "id": 7 })));
@@ -260,7 +260,7 @@ capture = { product = "body.id", stored = "body" }
     let written = shop.write("product", vec![retry], &saved).await.remove(0).result.unwrap();
     let parts_of = |written: Written| (written.id, written.stored, written.child_ids["variants"]["A"].clone());
     assert_eq!(parts_of(written), ("42".to_owned(), Some(row.clone()), "42".to_owned()));
-    // A crash before the end: what was found is known to the next attempt, which looks no more.
+    // If a crash happens before the end, the next attempt knows what was found and does not look up again.
     let done = saved.0.lock().unwrap().last().unwrap().1.clone();
     let again = Write { done, key: "A".into(), ..order(1) };
     let written = shop.write("product", vec![again], &Saved::default()).await.remove(0).result.unwrap();
@@ -409,14 +409,14 @@ body = "${items}"
         let of = |one: &&Outcome| one.result.as_ref().is_err_and(|failure| failure.class == Class::Auth);
         outcomes.iter().filter(of).map(|outcome| outcome.job).collect()
     };
-    // A firewall dislikes two of them.
+    // A firewall refuses two of them.
     let (shop, _) = system(toml, |request| {
         let bad = body(request).as_array().unwrap().iter().any(|item| item["n"] == 1 || item["n"] == 6);
         if bad { reply(403, &json!({ "message": "blocked" })) } else { reply(200, &json!({})) }
     });
     let outcomes = shop.write("stock", writes(), &Saved::default()).await;
     assert_eq!((outcomes.len(), refused(&outcomes)), (8, vec![1, 6]));
-    // To say what is wrong with an item is to let us in.
+    // If the system reports what is wrong with an item, it has accepted the credentials.
     let (shop, _) = system(toml, |request| {
         let sent = body(request).as_array().unwrap().clone();
         match sent.as_slice() {
@@ -427,7 +427,7 @@ body = "${items}"
     });
     let outcomes = shop.write("stock", writes(), &Saved::default()).await;
     assert_eq!((outcomes.len(), refused(&outcomes)), (8, vec![6]));
-    // A key that was revoked costs four requests, not fifteen.
+    // A revoked key costs four requests, not fifteen.
     let (shop, fake) = system(toml, |_| reply(403, &json!({ "message": "who are you" })));
     let outcomes = shop.write("stock", writes(), &Saved::default()).await;
     assert_eq!((refused(&outcomes).len(), fake.count("/stock")), (8, 4));
