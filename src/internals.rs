@@ -70,9 +70,9 @@ pub mod store {
     pub use crate::store::{
         Answer, Attempt, Backlog, Balance, BrakeStore, BrakeTrip, Called, Candidate, Change, ChangeOp, Child,
         ChildStore, Circuit, CircuitStore, Claim, Command, CommandStore, Conflict, ConflictKind, ConflictMark,
-        DeliverSummary, Delivered, DeliveryStore, Difference, DifferenceMark, DifferenceStore, Fired, FiringStore,
-        GivenUp, GivenUpStore, HeldJobs, HistoryStore, Housekeeping, Identified, Intent, Job, JobFilter, JobState,
-        JobStore, Keeper, KnownRows, LastListing, Lease, LeaseStore, Link, LinkState, LinkStore, Linked, LoginStore,
+        DeliverSummary, Delivered, DeliveryStore, Difference, DifferenceMark, DifferenceStore, FiringStore, GivenUp,
+        GivenUpStore, HeldJobs, HistoryStore, Housekeeping, Identified, Intent, Job, JobFilter, JobState, JobStore,
+        Keeper, KnownRows, LastListing, Lease, LeaseStore, Link, LinkState, LinkStore, Linked, LoginStore,
         MappingRevision, MergeStore, Merged, Namesake, NewChange, NewJob, NewRun, NoteStore, Numbers, OpenedBy,
         OrderReadings, Origin, PageCommit, PageStore, Parent, Pending, Proven, QueueStore, Reading, ReadingStore,
         RecordId, RecordStore, RefQuery, Rejection, RejectionStore, Replica, ReplicaStore, ReplicaWrite, Result, Run,

@@ -12,13 +12,6 @@ use super::{
     values::{micros, time},
 };
 
-/// When a flow's schedules were last carried out. A full pull counts as a delta as well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fired {
-    pub delta: Option<DateTime<Utc>>,
-    pub full: Option<DateTime<Utc>>,
-}
-
 /// Table family `firing`. Called by `sync::engine`.
 ///
 /// # Errors
@@ -26,27 +19,30 @@ pub struct Fired {
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait FiringStore: Send + Sync {
-    /// Return when a flow was last pulled by its schedules.
-    async fn fired(&self, flow: &str) -> Result<Fired>;
+    /// Return when a flow's schedule of this kind was last carried out.
+    async fn fired(&self, flow: &str, kind: RunKind) -> Result<Option<DateTime<Utc>>>;
 
-    /// Store that a flow was pulled by its schedule. Idempotent.
+    /// Store that a flow's schedule of this kind was carried out. Idempotent.
     async fn set_fired(&self, flow: &str, kind: RunKind, at: DateTime<Utc>) -> Result<()>;
 }
 
 #[async_trait]
 impl FiringStore for Database {
-    async fn fired(&self, flow: &str) -> Result<Fired> {
-        const SQL: &str = "SELECT delta_at, full_at FROM firing WHERE flow = $1";
-        let mut found = self.pool.read("read when a flow was pulled", SQL, args![flow]).await?;
-        let Some(row) = found.first_mut() else { return Ok(Fired::default()) };
-        Ok(Fired { delta: row.int_or_null(0)?.map(time), full: row.int_or_null(1)?.map(time) })
+    async fn fired(&self, flow: &str, kind: RunKind) -> Result<Option<DateTime<Utc>>> {
+        const DELTA: &str = "SELECT delta_at FROM firing WHERE flow = $1";
+        const FULL: &str = "SELECT full_at FROM firing WHERE flow = $1";
+        let sql = if kind == RunKind::Full { FULL } else { DELTA };
+        let mut found = self.pool.read("read when a flow was pulled", sql, args![flow]).await?;
+        let Some(row) = found.first_mut() else { return Ok(None) };
+        Ok(row.int_or_null(0)?.map(time))
     }
 
     async fn set_fired(&self, flow: &str, kind: RunKind, at: DateTime<Utc>) -> Result<()> {
-        const SQL: &str = "INSERT INTO firing (flow, delta_at, full_at) VALUES ($1, $2, $3) \
-            ON CONFLICT (flow) DO UPDATE SET delta_at = excluded.delta_at, \
-                full_at = coalesce(excluded.full_at, firing.full_at)";
-        let full = (kind == RunKind::Full).then(|| micros(at));
-        self.pool.execute("store that a flow was pulled", SQL, args![flow, micros(at), full]).await.map(drop)
+        const DELTA: &str = "INSERT INTO firing (flow, delta_at) VALUES ($1, $2) \
+            ON CONFLICT (flow) DO UPDATE SET delta_at = excluded.delta_at";
+        const FULL: &str = "INSERT INTO firing (flow, full_at) VALUES ($1, $2) \
+            ON CONFLICT (flow) DO UPDATE SET full_at = excluded.full_at";
+        let sql = if kind == RunKind::Full { FULL } else { DELTA };
+        self.pool.execute("store that a flow was pulled", sql, args![flow, micros(at)]).await.map(drop)
     }
 }

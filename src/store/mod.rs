@@ -59,7 +59,7 @@ pub use commands::{Command, CommandStore};
 pub use delivery::{Answer, DeliverSummary, Delivered, DeliveryStore, Verdict};
 pub use differences::{Difference, DifferenceMark, DifferenceStore};
 pub use error::{Result, StoreError};
-pub use firings::{Fired, FiringStore};
+pub use firings::FiringStore;
 pub use given_up::{GivenUp, GivenUpStore};
 pub use history::{Change, ChangeOp, HistoryStore, NewChange, Origin};
 pub use housekeeping::Housekeeping;

@@ -295,7 +295,7 @@ mod tests {
     use sqlx::migrate::Migrator;
 
     use super::*;
-    use crate::store::{Fired, JobFilter, JobState, MappingRevision, OrderReadings, Reading, StockEvidence, Store};
+    use crate::store::{JobFilter, JobState, MappingRevision, OrderReadings, Reading, RunKind, StockEvidence, Store};
 
     #[tokio::test]
     async fn a_commit_is_on_disk_before_anything_relies_on_it() {
@@ -325,12 +325,18 @@ mod tests {
         let stock = Some(StockEvidence { since: 3, listed: 5, had });
         assert_eq!(store.reading("erp", "stock").await.unwrap(), Reading { stock, ..Reading::default() });
         let orders = Some(OrderReadings { before: 2, last: 4 });
-        let reading = Reading { orders, heard: Some(4), ..Reading::default() };
-        assert_eq!(store.reading("shop", "order").await.unwrap(), reading);
-        let fired = Fired { delta: Some(time("2026-11-30T10:05:00Z")), full: Some(time("2026-11-30T04:00:00.125Z")) };
-        assert_eq!(store.fired("catalog").await.unwrap(), fired);
-        let fired = Fired { delta: Some(time("2026-11-30T10:06:00Z")), full: None };
-        assert_eq!(store.fired("stock").await.unwrap(), fired);
+        assert_eq!(store.reading("shop", "order").await.unwrap(), Reading { orders, ..Reading::default() });
+        assert_eq!(store.heard("shop", "order").await.unwrap(), Some(4));
+        let fired = [
+            ("catalog", RunKind::Delta),
+            ("catalog", RunKind::Full),
+            ("stock", RunKind::Delta),
+            ("stock", RunKind::Full),
+        ];
+        let times = ["2026-11-30T10:05:00Z", "2026-11-30T04:00:00.125Z", "2026-11-30T10:06:00Z", ""];
+        for ((flow, kind), at) in fired.into_iter().zip(times) {
+            assert_eq!(store.fired(flow, kind).await.unwrap(), at.parse().ok(), "{flow} {kind:?}");
+        }
         let notes: Vec<String> = store.notes("").await.unwrap().into_iter().map(|(name, _)| name).collect();
         assert_eq!(notes, ["covered:erp/product/shop"]);
     }

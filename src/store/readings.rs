@@ -62,8 +62,6 @@ pub struct Reading {
     pub whole_at: Option<DateTime<Utc>>,
     pub stock: Option<StockEvidence>,
     pub orders: Option<OrderReadings>,
-    /// When the last reading of a shop's orders began that all stock figures take into account.
-    pub heard: Option<i64>,
 }
 
 /// Table family `reading`. Called by `sync::stock`, `sync::pull` and `sync::preview`.
@@ -77,6 +75,9 @@ pub struct Reading {
 pub trait ReadingStore: Send + Sync {
     /// Return what is known of an entity; it is empty if the entity was never read.
     async fn reading(&self, system: &str, entity: &str) -> Result<Reading>;
+
+    /// Return the beginning of the last reading of a shop's orders that all stock figures take into account.
+    async fn heard(&self, shop: &str, entity: &str) -> Result<Option<i64>>;
 
     /// Store that everything was read once.
     async fn set_adopted(&self, system: &str, entity: &str) -> Result<()>;
@@ -140,9 +141,16 @@ pub(super) async fn write_proven(tx: &mut Tx, system: &str, entity: &str, proven
 impl ReadingStore for Database {
     async fn reading(&self, system: &str, entity: &str) -> Result<Reading> {
         const SQL: &str = "SELECT adopted, mapping, adapter, whole_at, stock_since, stock_listed, stock_had, \
-            orders_before, orders_last, orders_heard FROM reading WHERE system = $1 AND entity = $2";
+            orders_before, orders_last FROM reading WHERE system = $1 AND entity = $2";
         let mut found = self.pool.read("read what readings have proven", SQL, args![system, entity]).await?;
         found.first_mut().map_or_else(|| Ok(Reading::default()), |row| reading(row, &|| format!("{system}/{entity}")))
+    }
+
+    async fn heard(&self, shop: &str, entity: &str) -> Result<Option<i64>> {
+        const SQL: &str = "SELECT orders_heard FROM reading WHERE system = $1 AND entity = $2";
+        let mut found = self.pool.read("read what stock has heard of", SQL, args![shop, entity]).await?;
+        let Some(row) = found.first_mut() else { return Ok(None) };
+        row.int_or_null(0)
     }
 
     async fn set_adopted(&self, system: &str, entity: &str) -> Result<()> {
@@ -196,6 +204,5 @@ fn reading(row: &mut Row, name: &impl Fn() -> String) -> Result<Reading> {
         whole_at: row.int_or_null(3)?.map(time),
         stock,
         orders: row.int_or_null(7)?.zip(row.int_or_null(8)?).map(|(before, last)| OrderReadings { before, last }),
-        heard: row.int_or_null(9)?,
     })
 }

@@ -46,6 +46,7 @@ const READ_METHODS: &[&str] = &[
     "replicas_by_id",
     "cursor",
     "reading",
+    "heard",
     "fired",
     "unseen",
     "outlived",

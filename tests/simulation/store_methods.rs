@@ -157,6 +157,7 @@ macro_rules! store_methods {
             }
             ReadingStore {
                 reading(system: &str, entity: &str) -> Result<Reading>;
+                heard(shop: &str, entity: &str) -> Result<Option<i64>>;
                 set_adopted(system: &str, entity: &str) -> Result<()>;
                 set_revision(system: &str, entity: &str, revision: MappingRevision) -> Result<()>;
                 set_whole(system: &str, entity: &str, at: DateTime<Utc>) -> Result<()>;
@@ -164,7 +165,7 @@ macro_rules! store_methods {
                 set_heard(shop: &str, entity: &str, heard: i64) -> Result<()>;
             }
             FiringStore {
-                fired(flow: &str) -> Result<Fired>;
+                fired(flow: &str, kind: RunKind) -> Result<Option<DateTime<Utc>>>;
                 set_fired(flow: &str, kind: RunKind, at: DateTime<Utc>) -> Result<()>;
             }
             NoteStore {

@@ -42,7 +42,10 @@ impl Engine {
         let Some((_, kind)) = self.firing(flow, now).await?.filter(|(at, _)| *at <= now) else { return Ok(()) };
         self.pull_flow(flow, None, (kind, "schedule"), shutdown).await?;
         if !shutdown.is_cancelled() {
-            self.context.store.set_fired(&flow.name, kind, now).await?;
+            if kind == RunKind::Full {
+                self.context.store.set_fired(&flow.name, kind, now).await?;
+            }
+            self.context.store.set_fired(&flow.name, RunKind::Delta, now).await?;
         }
         Ok(())
     }
@@ -61,8 +64,8 @@ impl Engine {
             (Some(_), Some(last)) if last > now + SKEW => Some(now),
             (Some(table), Some(last)) => table.next(last),
         };
-        let fired = self.context.store.fired(&flow.name).await?;
-        let (full, delta) = (due(flow.full.as_ref(), fired.full), due(flow.every.as_ref(), fired.delta));
+        let full = due(flow.full.as_ref(), self.context.store.fired(&flow.name, RunKind::Full).await?);
+        let delta = due(flow.every.as_ref(), self.context.store.fired(&flow.name, RunKind::Delta).await?);
         let kind = if full.is_some_and(|at| at <= now) { RunKind::Full } else { RunKind::Delta };
         Ok(full.into_iter().chain(delta).min().map(|next| (next, kind)))
     }

@@ -87,12 +87,14 @@ pub(in crate::sync) async fn list(
     let cursor = context.store.cursor(system, entity).await?;
     let evidence = ReadingEvidence::begin(context, system, entity, cursor.as_deref()).await?;
     let asked = context.env.now();
-    let known = context.store.reading(system, entity).await?;
-    let is_due = whole::is_due(capabilities, known.whole_at, asked);
+    let is_due = whole::is_due(context, capabilities, (system, entity), asked).await?;
     let since = if kind == RunKind::Delta && capabilities.incremental && !is_due { cursor } else { None };
     report.kind = if since.is_none() { RunKind::Full } else { RunKind::Delta };
     let revision = mapping_revision::of(mapping.as_ref(), endpoint.as_ref(), entity);
-    let last = known.revision.filter(|_| report.kind == RunKind::Full);
+    let last = match report.kind {
+        RunKind::Full => context.store.reading(system, entity).await?.revision,
+        _ => None,
+    };
     let is_first = report.kind == RunKind::Full && last.is_none();
     let joins = is_first && joined::is_added(context, system, entity).await?;
     let trigger = if joins { JOINED } else { trigger };

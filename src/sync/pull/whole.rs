@@ -3,11 +3,22 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::{port::Capabilities, sync::context::outcome};
+use crate::{
+    port::Capabilities,
+    store::Result,
+    sync::context::{Context, outcome},
+};
 
 /// Whether a delta of an entity has to read everything instead: its last full reading began too long ago, or none
 /// is known.
-pub(in crate::sync) fn is_due(capabilities: &Capabilities, last: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+pub(in crate::sync) async fn is_due(
+    context: &Context,
+    capabilities: &Capabilities,
+    (system, entity): (&str, &str),
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let Some(every) = capabilities.whole else { return Ok(false) };
+    let last = context.store.reading(system, entity).await?.whole_at;
     // If the clock was set back, that does not postpone it.
-    capabilities.whole.is_some_and(|every| last.is_none_or(|last| last > now || outcome::later(last, every) <= now))
+    Ok(last.is_none_or(|last| last > now || outcome::later(last, every) <= now))
 }

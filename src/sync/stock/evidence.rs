@@ -34,9 +34,8 @@ pub(in crate::sync) async fn are_heard(context: &Context, shop: &str, readings: 
 /// is not certain what they include of the orders since the one before it.
 async fn next(context: &Context, shop: &str) -> Result<OrderReadings> {
     let last = context.store.counter().await?;
-    let known = context.store.reading(shop, ORDER).await?;
-    let Some(readings) = known.orders else { return Ok(OrderReadings { before: last, last }) };
-    let is_heard = known.heard.is_some_and(|heard| heard >= readings.last);
+    let Some(readings) = of_orders(context, shop).await? else { return Ok(OrderReadings { before: last, last }) };
+    let is_heard = context.store.heard(shop, ORDER).await?.is_some_and(|heard| heard >= readings.last);
     Ok(OrderReadings { before: if is_heard { readings.last } else { readings.before }, last })
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, migrate::Migrator};
-use vaiven::internals::store::{self, Fired, MappingRevision, OrderReadings, Reading};
+use vaiven::internals::store::{self, MappingRevision, OrderReadings, Reading, RunKind};
 
 use super::backend::{at, postgres_schema};
 
@@ -30,7 +30,7 @@ async fn a_postgresql_state_of_every_earlier_schema_is_brought_up_to_date_with_w
 
         let store = store::open(&url).await.unwrap();
         let orders = Some(OrderReadings { before: 2, last: 4 });
-        let expected = Reading { is_adopted: true, orders, heard: Some(4), ..Reading::default() };
+        let expected = Reading { is_adopted: true, orders, ..Reading::default() };
         assert_eq!(store.reading("shop", "order").await.unwrap(), expected, "from step {known}");
         let reading = store.reading("erp", "stock").await.unwrap();
         let revision = MappingRevision { mapping: u64::MAX, adapter: 9_223_372_036_854_775_809 };
@@ -38,8 +38,9 @@ async fn a_postgresql_state_of_every_earlier_schema_is_brought_up_to_date_with_w
         let stock = reading.stock.unwrap();
         assert_eq!((stock.since, stock.listed), (3, 5), "from step {known}");
         assert_eq!(stock.had["shop"].iter().copied().collect::<Vec<_>>(), [7, 9], "from step {known}");
-        let fired = Fired { delta: Some(at(5)), full: Some(at(1)) };
-        assert_eq!(store.fired("catalog").await.unwrap(), fired, "from step {known}");
+        assert_eq!(store.heard("shop", "order").await.unwrap(), Some(4), "from step {known}");
+        assert_eq!(store.fired("catalog", RunKind::Delta).await.unwrap(), Some(at(5)), "from step {known}");
+        assert_eq!(store.fired("catalog", RunKind::Full).await.unwrap(), Some(at(1)), "from step {known}");
         assert!(store.notes("").await.unwrap().is_empty(), "from step {known}");
     }
 }

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 use sqlx::Connection as _;
 use vaiven::internals::store::{
-    Attempt, Circuit, Delivered, Fired, JobFilter, NewChange, NewJob, PageCommit, RunKind, Verdict,
+    Attempt, Circuit, Delivered, JobFilter, NewChange, NewJob, PageCommit, RunKind, Verdict,
 };
 
 use super::backend::{Backend, LEASE, at, change, claim, done, ends, job, page, promises, pulled, replica, row};
@@ -50,14 +50,15 @@ async fn a_command_stays_until_it_is_carried_out(backend: Backend) {
 
 async fn of_a_flow_each_schedule_is_known_by_when_it_was_last_carried_out(backend: Backend) {
     let store = &backend.store;
-    assert_eq!(store.fired("catalog").await.unwrap(), Fired::default());
+    assert_eq!(store.fired("catalog", RunKind::Full).await.unwrap(), None);
     store.set_fired("catalog", RunKind::Full, at(1)).await.unwrap();
+    assert_eq!(store.fired("catalog", RunKind::Delta).await.unwrap(), None);
     store.set_fired("catalog", RunKind::Delta, at(5)).await.unwrap();
-    let fired = Fired { delta: Some(at(5)), full: Some(at(1)) };
-    assert_eq!(backend.second().await.fired("catalog").await.unwrap(), fired);
-    store.set_fired("catalog", RunKind::Full, at(9)).await.unwrap();
-    assert_eq!(store.fired("catalog").await.unwrap(), Fired { delta: Some(at(9)), full: Some(at(9)) });
-    assert_eq!(store.fired("stock").await.unwrap(), Fired::default());
+    store.set_fired("catalog", RunKind::Delta, at(9)).await.unwrap();
+    let second = backend.second().await;
+    assert_eq!(second.fired("catalog", RunKind::Full).await.unwrap(), Some(at(1)));
+    assert_eq!(second.fired("catalog", RunKind::Delta).await.unwrap(), Some(at(9)));
+    assert_eq!(second.fired("stock", RunKind::Delta).await.unwrap(), None);
 }
 
 async fn notes_and_circuits_are_kept(backend: Backend) {

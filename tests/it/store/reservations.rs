@@ -119,6 +119,7 @@ async fn what_a_reading_proves_becomes_true_with_its_page(backend: Backend) {
     let proven = Some(Proven::Orders(orders));
     store.commit_page(PageCommit { proven, ..page }, at(0)).await.unwrap();
     store.set_heard(&system, &entity, 4).await.unwrap();
-    let reading = Reading { is_adopted: true, orders: Some(orders), heard: Some(4), ..Reading::default() };
+    assert_eq!(store.heard(&system, &entity).await.unwrap(), Some(4));
+    let reading = Reading { is_adopted: true, orders: Some(orders), ..Reading::default() };
     assert_eq!(store.reading(&system, &entity).await.unwrap(), reading, "each column by itself");
 }
