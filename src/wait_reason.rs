@@ -75,6 +75,30 @@ pub enum WaitReason {
     UnreadRows { system: String, entity: String },
 }
 
+/// Constructors of reasons that name an object by its entity and key.
+macro_rules! of_an_object {
+    ($($name:ident: $variant:ident),+ $(,)?) => {
+        impl WaitReason {
+            $(#[must_use]
+            pub fn $name(entity: &str, key: &str) -> Self {
+                Self::$variant { entity: entity.to_owned(), key: key.to_owned() }
+            })+
+        }
+    };
+}
+
+of_an_object! {
+    acceptance: Acceptance,
+    article: Article,
+    flap_guard: FlapGuard,
+    missing: Missing,
+    paused: Paused,
+    proof: Proof,
+    review: Review,
+    taken: Taken,
+    unread: Unread,
+}
+
 impl WaitReason {
     #[must_use]
     pub fn lookup(table: &str, value: &str) -> Self {
@@ -82,18 +106,8 @@ impl WaitReason {
     }
 
     #[must_use]
-    pub fn missing(entity: &str, key: &str) -> Self {
-        Self::Missing { entity: entity.to_owned(), key: key.to_owned() }
-    }
-
-    #[must_use]
     pub fn orders(system: &str) -> Self {
         Self::Orders { system: system.to_owned() }
-    }
-
-    #[must_use]
-    pub fn flap_guard(entity: &str, key: &str) -> Self {
-        Self::FlapGuard { entity: entity.to_owned(), key: key.to_owned() }
     }
 
     #[must_use]
@@ -107,43 +121,8 @@ impl WaitReason {
     }
 
     #[must_use]
-    pub fn acceptance(entity: &str, key: &str) -> Self {
-        Self::Acceptance { entity: entity.to_owned(), key: key.to_owned() }
-    }
-
-    #[must_use]
-    pub fn article(entity: &str, key: &str) -> Self {
-        Self::Article { entity: entity.to_owned(), key: key.to_owned() }
-    }
-
-    #[must_use]
     pub fn differs(entity: &str, field: &str, key: &str) -> Self {
         Self::Differs { entity: entity.to_owned(), field: field.to_owned(), key: key.to_owned() }
-    }
-
-    #[must_use]
-    pub fn proof(entity: &str, key: &str) -> Self {
-        Self::Proof { entity: entity.to_owned(), key: key.to_owned() }
-    }
-
-    #[must_use]
-    pub fn review(entity: &str, key: &str) -> Self {
-        Self::Review { entity: entity.to_owned(), key: key.to_owned() }
-    }
-
-    #[must_use]
-    pub fn paused(entity: &str, key: &str) -> Self {
-        Self::Paused { entity: entity.to_owned(), key: key.to_owned() }
-    }
-
-    #[must_use]
-    pub fn taken(entity: &str, key: &str) -> Self {
-        Self::Taken { entity: entity.to_owned(), key: key.to_owned() }
-    }
-
-    #[must_use]
-    pub fn unread(entity: &str, key: &str) -> Self {
-        Self::Unread { entity: entity.to_owned(), key: key.to_owned() }
     }
 
     #[must_use]

@@ -27,9 +27,6 @@ use super::{
 /// If the state does not exist or is not ours, if a file of that name exists, or if there is no room. Also on
 /// PostgreSQL, which has its own means.
 pub async fn backup(url: &str, to: &Path) -> Result<u64> {
-    // A state that no newer version has brought up to date yet keeps this mark in notes.
-    const FORGET: [&str; 2] =
-        ["DELETE FROM note WHERE name LIKE 'adopted:%'", "UPDATE reading SET adopted = 0 WHERE adopted <> 0"];
     if is_postgres(url) {
         let why = "PostgreSQL makes its own backups: pg_dump gives a consistent copy while the daemon runs; \
                    docs/reliability.md says what to do when it is restored";
@@ -50,16 +47,27 @@ pub async fn backup(url: &str, to: &Path) -> Result<u64> {
     // Overwrite what is deleted: a page that is merely free would still hold it.
     let write = SqliteConnectOptions::new().filename(&partial.0).pragma("secure_delete", "on");
     let mut connection = write.connect().await.map_err(failed("open the copy"))?;
-    let doing = "make the copy forget which targets were read";
-    let has_readings = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'reading'";
-    let has_readings: i64 = sqlx::query_scalar(has_readings).fetch_one(&mut connection).await.map_err(failed(doing))?;
-    for statement in &FORGET[..if has_readings > 0 { 2 } else { 1 }] {
-        connection.execute(*statement).await.map_err(failed(doing))?;
+    // An earlier version may have written the state, with other tables: it is copied as it is.
+    let forget = if has_table(&mut connection, "reading").await? {
+        "UPDATE reading SET adopted = 0 WHERE adopted <> 0"
+    } else {
+        "DELETE FROM note WHERE name LIKE 'adopted:%'"
+    };
+    connection.execute(forget).await.map_err(failed("make the copy forget which targets were read"))?;
+    if has_table(&mut connection, "login").await? {
+        connection.execute("DELETE FROM login").await.map_err(failed("leave the logins out of the copy"))?;
     }
-    connection.execute("DELETE FROM login").await.map_err(failed("leave the logins out of the copy"))?;
     prove_whole(&mut connection).await?;
     connection.close().await.map_err(failed("close the copy"))?;
     partial.keep(to)
+}
+
+async fn has_table(copy: &mut SqliteConnection, name: &str) -> Result<bool> {
+    const SQL: &str = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = $1";
+    let found = sqlx::query_scalar(SQL).bind(name).fetch_one(copy).await;
+    found
+        .map(|tables: i64| tables > 0)
+        .map_err(|source| StoreError::Database { doing: "look at the copy's tables", source })
 }
 
 async fn prove_whole(copy: &mut SqliteConnection) -> Result<()> {

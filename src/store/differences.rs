@@ -14,7 +14,7 @@ use super::{
     RecordId, Result,
     database::Database,
     replicas::Replicas,
-    sql::{Row, Tx, args, rows},
+    sql::{Row, Sql, Tx, args, by_cause, range, rows},
     values::{micros, parse, time},
 };
 use crate::mapping::Fields;
@@ -207,15 +207,19 @@ pub(super) async fn drop_agreed(tx: &mut Tx, replicas: &Replicas<'_>, ids: &[&st
 
 /// Queue the jobs again that wait for a difference of these records.
 async fn wake_differing(tx: &mut Tx, system: i64, records: &[i64], now: DateTime<Utc>) -> Result<()> {
-    const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, \
-        error_class = NULL, updated_at = $3 \
-        WHERE target = $2 AND state = 2 AND substr(cause, 1, length($4)) = $4 \
-          AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
+    const SQL: Sql = by_cause!(
+        "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, error_class = NULL, \
+            updated_at = $3 WHERE target = $2 AND state = 2 AND ",
+        "$4",
+        "$5",
+        " AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)"
+    );
+    let (from, to) = range(DIFFERS);
     if records.is_empty() {
         return Ok(());
     }
     let records = rows(records.iter().map(|record| [record]))?;
-    tx.execute("wake jobs that waited for a difference", SQL, args![records, system, micros(now), DIFFERS])
+    tx.execute("wake jobs that waited for a difference", SQL, args![records, system, micros(now), from, to])
         .await
         .map(drop)
 }

@@ -3,7 +3,7 @@
 //! Called by `sync::preview`, which undoes changes, by `sync::delivery`, which notices records that flap, by
 //! `sync::stock`, and by the commands, which explain a record.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -19,7 +19,7 @@ use super::{
 use crate::mapping::Fields;
 
 /// A line of the change log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
     pub id: i64,
     pub record: RecordId,
@@ -43,8 +43,8 @@ pub enum ChangeOp {
 }
 
 /// What caused a change. Written as `run 12`, `job 77`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub enum Origin {
     /// A run saw the change.
     Run(i64),
@@ -75,27 +75,6 @@ impl fmt::Display for Origin {
             Self::Run(run) => write!(f, "run {run}"),
             Self::Job(job) => write!(f, "job {job}"),
         }
-    }
-}
-
-impl FromStr for Origin {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is no number of a run or job"));
-        match text.split_once(' ') {
-            Some(("run", run)) => number(run).map(Self::Run),
-            Some(("job", job)) => number(job).map(Self::Job),
-            _ => Err(format!("`{text}` names neither a run (`run 12`) nor a job (`job 77`)")),
-        }
-    }
-}
-
-impl TryFrom<String> for Origin {
-    type Error = String;
-
-    fn try_from(text: String) -> std::result::Result<Self, String> {
-        text.parse()
     }
 }
 

@@ -295,7 +295,9 @@ mod tests {
     use sqlx::migrate::Migrator;
 
     use super::*;
-    use crate::store::{JobFilter, JobState, MappingRevision, OrderReadings, Reading, RunKind, StockEvidence, Store};
+    use crate::store::{
+        JobFilter, JobState, MappingRevision, OrderReadings, Reading, RunKind, StockEvidence, Store, backup,
+    };
 
     #[tokio::test]
     async fn a_commit_is_on_disk_before_anything_relies_on_it() {
@@ -370,7 +372,13 @@ mod tests {
             connection.execute(DATA).await.unwrap();
             connection.close().await.unwrap();
 
-            let store = open(&format!("sqlite://{}", path.display())).await.unwrap();
+            let url = format!("sqlite://{}", path.display());
+            let saved = folder.path().join("saved.db");
+            backup(&url, &saved).await.unwrap();
+            let saved = open(&format!("sqlite://{}", saved.display())).await.unwrap();
+            assert!(!saved.reading("shop", "product").await.unwrap().is_adopted, "a backup from step {known}");
+
+            let store = open(&url).await.unwrap();
             assert_eq!(store.record("product", "H-1").await.unwrap(), Some(7), "from step {known}");
             let jobs = store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
             assert_eq!((jobs.len(), jobs[0].state, jobs[0].record), (1, JobState::Queued, 7), "from step {known}");

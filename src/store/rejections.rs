@@ -13,7 +13,7 @@ use super::{
     Result,
     database::Database,
     replicas::Replicas,
-    sql::{Tx, args, rows},
+    sql::{Sql, Tx, args, by_cause, range, rows},
     values::{json, micros, parse},
 };
 use crate::wait_reason::{UNREAD, WaitReason};
@@ -222,10 +222,15 @@ pub(super) async fn reject<'a>(
 
 /// Queue again what waited at a system for rows that could not be read.
 async fn go_on(tx: &mut Tx, system: i64, now: DateTime<Utc>) -> Result<u64> {
-    const SQL: &str = "UPDATE job SET state = 0, due = $2, cause = NULL, error = NULL, error_class = NULL, \
-        updated_at = $2 \
-        WHERE target = $1 AND state = 2 AND substr(cause, 1, length($3)) = $3";
-    tx.execute("go on after rows were read", SQL, args![system, micros(now), UNREAD]).await
+    const SQL: Sql = by_cause!(
+        "UPDATE job SET state = 0, due = $2, cause = NULL, error = NULL, error_class = NULL, updated_at = $2 \
+            WHERE target = $1 AND state = 2 AND ",
+        "$3",
+        "$4",
+        ""
+    );
+    let (from, to) = range(UNREAD);
+    tx.execute("go on after rows were read", SQL, args![system, micros(now), from, to]).await
 }
 
 /// Two rejections are the same if this is: the row's id or, without one, its place.

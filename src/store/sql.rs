@@ -104,6 +104,25 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
+/// A statement on jobs with the condition that their cause begins with a text: the part before the condition, the two
+/// parameters that [`range`] gives, and the part after it. SQLite finds the jobs by the index on causes. PostgreSQL
+/// compares by bytes as well, whatever collation the database has.
+macro_rules! by_cause {
+    ($before:literal, $from:literal, $to:literal, $after:literal) => {
+        $crate::store::sql::Sql {
+            sqlite: concat!($before, "cause >= ", $from, " AND cause < ", $to, $after),
+            postgres: concat!($before, "cause COLLATE \"C\" >= ", $from, " AND cause COLLATE \"C\" < ", $to, $after),
+        }
+    };
+}
+pub(super) use by_cause;
+
+/// Return where the texts that begin with `beginning` begin, and the first text after them. `beginning` ends in `:`, as
+/// those of causes do.
+pub(super) fn range(beginning: &str) -> (&str, String) {
+    (beginning, beginning.replace(':', ";"))
+}
+
 #[derive(Clone, Debug)]
 enum Cell {
     Null,
@@ -259,6 +278,8 @@ async fn look_at_plan(sql: &'static str, connection: impl sqlx::Executor<'_, Dat
         let sliced = around.map(|(_, line)| line).all(|line| line.contains(" replica "));
         let sorted = sliced && sql.contains("LIMIT") && line == "USE TEMP B-TREE FOR ORDER BY";
         assert!(!sorted, "all replicas are sorted for a slice of them: {sql}\n{lines:#?}");
+        let walked = sql.contains("substr(cause") && line.ends_with("job_parked (target=?)");
+        assert!(!walked, "all parked jobs of a target are walked for those of some causes: {sql}\n{lines:#?}");
     }
 }
 

@@ -63,7 +63,7 @@ impl<R: Read + Send> JsonRows<R> {
         FileError::at(self.line, "the JSON ends too early: the file is cut off")
     }
 
-    fn expect(&mut self, expected: u8, what: &str) -> Result<(), FileError> {
+    fn require(&mut self, expected: u8, what: &str) -> Result<(), FileError> {
         match self.token()? {
             byte if byte == expected => {
                 self.bump(byte);
@@ -124,7 +124,7 @@ impl<R: Read + Send> JsonRows<R> {
     /// Go down to the list.
     fn descend(&mut self, path: &[String]) -> Result<(), FileError> {
         for name in path {
-            self.expect(b'{', &format!("the object with member `{name}`"))?;
+            self.require(b'{', &format!("the object with member `{name}`"))?;
             self.open.push(b'}');
             let mut first = true;
             loop {
@@ -132,18 +132,18 @@ impl<R: Read + Send> JsonRows<R> {
                     return Err(FileError::at(self.line, format!("there is no member `{name}`")));
                 }
                 if !first {
-                    self.expect(b',', "a comma")?;
+                    self.require(b',', "a comma")?;
                 }
                 first = false;
                 let member = self.name()?;
-                self.expect(b':', "a colon")?;
+                self.require(b':', "a colon")?;
                 if member.as_str() == Some(name) {
                     break;
                 }
                 self.raw()?;
             }
         }
-        self.expect(b'[', "the list of rows")?;
+        self.require(b'[', "the list of rows")?;
         self.open.push(b']');
         Ok(())
     }
@@ -152,9 +152,9 @@ impl<R: Read + Send> JsonRows<R> {
     fn close(&mut self) -> Result<(), FileError> {
         while let Some(close) = self.open.pop() {
             while self.token()? != close {
-                self.expect(b',', "a comma")?;
+                self.require(b',', "a comma")?;
                 self.name()?;
-                self.expect(b':', "a colon")?;
+                self.require(b':', "a colon")?;
                 self.raw()?;
             }
             self.bump(close);
@@ -185,7 +185,7 @@ impl<R: Read + Send> Rows for JsonRows<R> {
             return Ok(None);
         }
         if !self.first {
-            self.expect(b',', "a comma")?;
+            self.require(b',', "a comma")?;
             self.token()?;
         }
         self.first = false;

@@ -10,7 +10,7 @@ use crate::{
     store::{
         RecordId, Result, StoreError,
         database::Database,
-        sql::{Tx, args, plain, rows},
+        sql::{Sql, Tx, args, by_cause, plain, range, rows},
         values::{fields_or_null, fingerprint_text, json, micros},
     },
     wait_reason::REVIEW,
@@ -159,11 +159,14 @@ impl Replicas<'_> {
         const MOVE: &str = "UPDATE child SET record = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
             WHERE child.record = CAST(j.value->>0 AS BIGINT) AND child.system = $2";
         // Jobs of records of the same number that wait for a person to say whether they are this object.
-        const LOOK_AGAIN: &str = "UPDATE job SET state = 0, due = $2, attempts = 0, cause = NULL, error = NULL, \
-            error_class = NULL, updated_at = $2 \
-            WHERE target = $3 AND state = 2 AND substr(cause, 1, length($4)) = $4 AND record IN (SELECT k.id FROM json_each($1) j \
-                CROSS JOIN record z CROSS JOIN record k \
-                WHERE z.id = CAST(j.value->>0 AS BIGINT) AND k.entity = z.entity AND k.key = z.key)";
+        const LOOK_AGAIN: Sql = by_cause!(
+            "UPDATE job SET state = 0, due = $2, attempts = 0, cause = NULL, error = NULL, error_class = NULL, \
+                updated_at = $2 WHERE target = $3 AND state = 2 AND ",
+            "$4",
+            "$5",
+            " AND record IN (SELECT k.id FROM json_each($1) j CROSS JOIN record z CROSS JOIN record k \
+                WHERE z.id = CAST(j.value->>0 AS BIGINT) AND k.entity = z.entity AND k.key = z.key)"
+        );
         let bound = tx.rows("find records to alias", BOUND, args![lines, self.system, self.entity]).await?;
         if bound.is_empty() {
             return Ok(());
@@ -172,8 +175,9 @@ impl Replicas<'_> {
         let aliases = rows(&pairs)?;
         tx.execute("move an alias' children", MOVE, args![aliases.as_str(), self.system]).await?;
         tx.execute("discard an alias' jobs", DISCARD, args![aliases.as_str(), micros(self.now)]).await?;
-        tx.execute("wake parked jobs", LOOK_AGAIN, args![aliases.as_str(), micros(self.now), self.system, REVIEW])
-            .await?;
+        let (from, to) = range(REVIEW);
+        let args = args![aliases.as_str(), micros(self.now), self.system, from, to];
+        tx.execute("wake parked jobs", LOOK_AGAIN, args).await?;
         make_aliases(tx, &pairs).await
     }
 

@@ -101,6 +101,12 @@ mod tests {
 
     use super::*;
 
+    /// `run 1` or `job 1`.
+    fn origin(text: &str) -> Origin {
+        let number = |text: &str| text.parse().unwrap();
+        text.strip_prefix("run ").map_or_else(|| Origin::Job(number(&text[4..])), |run| Origin::Run(number(run)))
+    }
+
     fn line(system: &str, op: ChangeOp, cause: &str, fields: &Value) -> Change {
         Change {
             id: 0,
@@ -109,7 +115,7 @@ mod tests {
             system: system.into(),
             op,
             fields: fields.as_object().unwrap().clone(),
-            cause: cause.parse().unwrap(),
+            cause: origin(cause),
             at: chrono::DateTime::UNIX_EPOCH,
         }
     }
