@@ -241,11 +241,13 @@ fn close(
     let recounted = recounted(batch, &task, is_looked_at, (&before, &fields, &sent));
     if !recounted.is_empty() {
         sent.retain(|field, _| !recounted.contains(field));
+        // The first time counts as an attempt, since a figure that stays as it was is written a second time only.
+        let burn = task.job.attempts == 0;
         let names = recounted.into_iter().collect::<Vec<_>>().join(", ");
         let error = format!("{} shows another {names} right after the write; it is written once more", batch.target);
         let at = outcome::later(batch.context.env.now(), outcome::backoff(0, &batch.context.env));
         let class = Class::Transient.as_str().to_owned();
-        verdict = Verdict::Retry { at, burn: false, intent: None, class, error };
+        verdict = Verdict::Retry { at, burn, intent: None, class, error };
     }
     let (differs, mut costly) = differing(batch, shape, &task, (&fields, &sent));
     let others = task.costly_differences.iter().filter(|(field, _)| !task.changed.contains(*field));
@@ -278,9 +280,9 @@ fn close(
     }
 }
 
-/// Return the stock figures that a look right after the write shows otherwise than they were sent, and otherwise
-/// than before it: somebody may have sold or counted in between. A target that changes a figure by itself shows the
-/// same one the second time.
+/// Return the stock figures that a look right after the write shows otherwise than they were sent: somebody may have
+/// sold or counted in between. A target that changes a figure by itself shows the same one the second time. A figure
+/// that is as it was before is written a second time only at the first attempt: somebody may have set it back.
 fn recounted(
     batch: &Batch<'_>,
     task: &Task,
@@ -289,7 +291,8 @@ fn recounted(
 ) -> BTreeSet<String> {
     let is_recounted = |field: &&String| {
         let (sent, shown) = (sent.get(*field), fields.get(*field));
-        availability::is_figure(field) && sent.is_some() && shown != sent && shown != before.get(*field)
+        let is_another = shown != before.get(*field) || task.job.attempts == 0;
+        availability::is_figure(field) && sent.is_some() && shown != sent && is_another
     };
     let changed = task.changed.iter().filter(|_| is_looked_at && batch.entity == reservations::STOCK);
     changed.filter(is_recounted).cloned().collect()

@@ -1,11 +1,12 @@
 //! The one decision per job and round: look at something first, write, or end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::{End, Known, Snapshot, decide, is_untold, qualify::Alike, wait_until};
+use super::{Batch, End, Known, Snapshot, decide, is_untold, qualify::Alike, wait_until};
 use crate::{
+    failure::{Class, Failure},
     port::Op,
     store::{Delivered, Job},
     sync::{context::outcome, stock::Obstacles},
@@ -38,6 +39,8 @@ pub(in crate::sync) enum Needs {
 pub(in crate::sync) struct Looked {
     /// Jobs whose objects were looked at.
     pub(in crate::sync) objects: BTreeSet<i64>,
+    /// Jobs whose objects were shown in a row that cannot be read, and why.
+    pub(in crate::sync) unread: BTreeMap<i64, String>,
     /// Jobs whose figures were looked at after the orders.
     pub(in crate::sync) figures: BTreeSet<i64>,
     /// Jobs whose figures at the target could not be read.
@@ -60,6 +63,10 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
     let Round { snapshot, looked, .. } = round;
     if let Some(end) = wait_for_shared(&round, &job) {
         return Step::Finish(Box::new(End::Closed(end)));
+    }
+    if let Some(reason) = looked.unread.get(&job.id) {
+        let failure = unread(snapshot, &job, reason);
+        return Step::Finish(Box::new(End::Failed(job, failure)));
     }
     let (id, is_seen) = (job.id, looked.objects.contains(&job.id));
     let here = snapshot.loaded.here(job.record, snapshot.batch.target).map(|here| here.id.clone());
@@ -99,6 +106,17 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
             }
         }
     }
+}
+
+/// An object that had to be looked at and cannot be read is not written: it may hold somebody's edit, and what the last
+/// write added may be there already.
+fn unread(snapshot: Snapshot<'_>, job: &Job, reason: &str) -> Failure {
+    let Batch { target, entity, .. } = *snapshot.batch;
+    let text = format!(
+        "{target} shows the {entity} in a row that cannot be read, so it is not written: {reason}. Correct the row or \
+         the mapping; if it may be written as it is, put the row aside (`vaiven rows dismiss {target}/{entity} ROW`)"
+    );
+    Failure::new(Class::Unmapped, text).with_cause(WaitReason::unread(entity, snapshot.loaded.key(job.record)))
 }
 
 /// Whether a job ends because its target is known to hold something that blocks it.

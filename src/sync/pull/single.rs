@@ -1,11 +1,13 @@
 //! Reads single objects: before and right after a write, and again when somebody asks for them.
 
+use std::collections::BTreeMap;
+
 use tokio_util::sync::CancellationToken;
 
 use super::run::{Marks, Pass, Rows, commit};
 use crate::{
     failure::Failure,
-    store::{Balance, NewRun, RunKind, StoreError},
+    store::{Balance, NewRun, Rejection, RunKind, StoreError},
     sync::{
         brakes,
         context::{Context, PullContext, RunReport, outcome, report::STOPPED},
@@ -13,15 +15,19 @@ use crate::{
     },
 };
 
+/// By id: objects that the system showed in a row that cannot be read, and why. Without the rows that a person has put
+/// aside.
+pub(in crate::sync) type Unread = BTreeMap<String, String>;
+
 /// Read objects of a target before they are written; the inner error says why they could not be read. What differs
 /// from the replicas becomes durable as with any pull, unless another process has done so meanwhile: after this,
-/// load again what was known before.
+/// load again what was known before. Of an object whose row cannot be read nothing more is known than before.
 pub(in crate::sync) async fn look(
     context: &Context,
     system: &str,
     entity: &str,
     ids: &[String],
-) -> Result<Result<(), Failure>, StoreError> {
+) -> Result<Result<Unread, Failure>, StoreError> {
     single(context, system, entity, ids, "before a write").await
 }
 
@@ -42,9 +48,9 @@ async fn single(
     entity: &str,
     ids: &[String],
     trigger: &str,
-) -> Result<Result<(), Failure>, StoreError> {
+) -> Result<Result<Unread, Failure>, StoreError> {
     let (Some(endpoint), Some(mapping)) = (context.systems.get(system), context.mapping(system, entity)) else {
-        return Ok(Ok(()));
+        return Ok(Ok(Unread::new()));
     };
     let mapping = mapping.as_ref();
     let mut reading = PullContext { context, system: endpoint.as_ref(), mapping, entity, run: 0, remapped: false };
@@ -54,6 +60,7 @@ async fn single(
         Err(failure) => return Ok(Err(failure)),
     };
     let page = reading.detect(&rows, &[], counter).await?.commit;
+    let unread = unread(context, (system, entity), &page.rejections).await?;
     if page.changes.is_empty() {
         // There is nothing for other systems. But store that what was sent has arrived, and what cannot be read.
         if !page.rejections.is_empty() || !page.new_fingerprints.is_empty() {
@@ -62,7 +69,7 @@ async fn single(
                 Err(error) => return Err(error),
             }
         }
-        return Ok(Ok(()));
+        return Ok(Ok(unread));
     }
     let run = NewRun::new(system, entity, RunKind::Single, trigger);
     let run = context.store.begin_run(run, context.env.now()).await?;
@@ -71,7 +78,21 @@ async fn single(
     commit(&reading, Rows { rows: &rows, errors: &[], read_at: counter }, Marks::default(), &mut pass).await?;
     brakes::evaluate_run(context, run, None).await?;
     context.store.end_run(run, &pass.balance, None, context.env.now()).await?;
-    Ok(Ok(()))
+    Ok(Ok(unread))
+}
+
+/// `of`: system and entity.
+async fn unread(context: &Context, of: (&str, &str), rejections: &[Rejection]) -> Result<Unread, StoreError> {
+    const ROWS: u32 = 10_000;
+    let mut unread: Unread = rejections.iter().filter_map(|row| Some((row.id.clone()?, row.reason.clone()))).collect();
+    if !unread.is_empty() {
+        for (_, entity, row) in context.store.rejections(Some(of.0), ROWS).await? {
+            if let Some(id) = row.id.filter(|_| row.dismissed && entity == of.1) {
+                unread.remove(&id);
+            }
+        }
+    }
+    Ok(unread)
 }
 
 /// Who asks for records to be read again.

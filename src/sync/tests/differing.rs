@@ -1,6 +1,9 @@
 //! What a target holds otherwise than it was sent is told, and costs no second write.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
 
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
@@ -129,6 +132,40 @@ async fn a_figure_that_a_look_shows_otherwise_is_written_once_more_before_the_ta
     }
     assert_eq!(stage.shop.written(), 2, "once more, and not again");
     assert_eq!(stage.differences().await, [("quantity".to_owned(), json!("20"), json!("47"))]);
+    assert_eq!(stage.cause().await.as_deref(), Some("differs:stock.quantity=H-1"));
+}
+
+#[tokio::test]
+async fn a_figure_that_is_set_back_right_after_the_write_is_written_once_more() {
+    const FIGURE: &str = "sku = 'sku'\nquantity = 'quantity'\n";
+    let is_set_back = Arc::new(AtomicBool::new(false));
+    let set_back = is_set_back.clone();
+    let altered = move |text: &str| if set_back.swap(false, SeqCst) { "5".to_owned() } else { text.to_owned() };
+    let shop = FakeSystem::new("shop").altering(altered).terse();
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("stock", "erp", "shop", &["stock"])]).await;
+    stage.erp.put("stock", "1", &json!({"sku": "H-1", "quantity": "5"}));
+    stage.mapped("stock", FIGURE, RunKind::Delta).await;
+    stage.erp.put("stock", "1", &json!({"sku": "H-1", "quantity": "6"}));
+    is_set_back.store(true, SeqCst);
+    for _ in 0..2 {
+        stage.mapped("stock", FIGURE, RunKind::Delta).await;
+    }
+    assert_eq!((stage.shop.rows("stock")[0]["quantity"].clone(), stage.shop.written()), (json!("6"), 3));
+    assert!(stage.differences().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_target_that_takes_no_figure_is_asked_twice_and_then_a_person_is() {
+    const FIGURE: &str = "sku = 'sku'\nquantity = 'quantity'\n";
+    let shop = FakeSystem::new("shop").altering(|text| text.replace('6', "5")).terse();
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("stock", "erp", "shop", &["stock"])]).await;
+    for quantity in ["5", "6"] {
+        stage.erp.put("stock", "1", &json!({"sku": "H-1", "quantity": quantity}));
+        for _ in 0..2 {
+            stage.mapped("stock", FIGURE, RunKind::Delta).await;
+        }
+    }
+    assert_eq!(stage.shop.written(), 3, "twice, and not again");
     assert_eq!(stage.cause().await.as_deref(), Some("differs:stock.quantity=H-1"));
 }
 

@@ -96,7 +96,7 @@ pub(super) struct FakeSystem {
     capabilities_of: BTreeMap<String, Capabilities>,
     pub(super) state: Mutex<State>,
     /// What the system makes of a text it is sent.
-    alter: fn(&str) -> String,
+    alter: Box<dyn Fn(&str) -> String + Send + Sync>,
     /// A field it takes but never shows.
     pub(super) hides: Option<&'static str>,
     /// Its answers to writes do not hold the object as stored.
@@ -126,7 +126,7 @@ impl FakeSystem {
             capabilities,
             capabilities_of,
             state: Mutex::default(),
-            alter: str::to_owned,
+            alter: Box::new(str::to_owned),
             hides: None,
             terse: false,
             brand: None,
@@ -166,8 +166,8 @@ impl FakeSystem {
         self
     }
 
-    pub(super) fn altering(mut self, alter: fn(&str) -> String) -> Self {
-        self.alter = alter;
+    pub(super) fn altering(mut self, alter: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        self.alter = Box::new(alter);
         self
     }
 

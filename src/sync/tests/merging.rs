@@ -352,3 +352,37 @@ fn a_shared_field_needs_a_flow_each_way() {
     assert!(matches!(&error, RoutesError::OneWay { field, .. } if field == "product.name"), "{error}");
     assert!(Routes::new(flows).is_ok());
 }
+
+/// Nobody knows what this row says: no list has a line for "perhaps".
+fn unreadable(name: &Value) -> Value {
+    json!({"sku": "H-1", "name": name, "active": "perhaps"})
+}
+
+#[tokio::test]
+async fn an_object_that_must_be_looked_at_and_cannot_be_read_is_not_overwritten() {
+    let stage = Stage::agreed(sharing(), &json!({"es": "Martillo"})).await;
+    stage.shop.put("product", &stage.shop_id(), &unreadable(&json!({"es": "De la tienda"})));
+    stage.erp.put("product", "1", &named(&json!({"es": "Mazo"})));
+    assert_eq!(stage.once().await.delivered.parked, 1);
+    let parked = JobFilter { states: vec![JobState::Parked], ..JobFilter::default() };
+    let job = stage.store.jobs(&parked).await.unwrap().remove(0);
+    assert_eq!(job.cause, waits("unread:product=H-1"));
+    assert!(job.error.unwrap().contains("vaiven rows dismiss shop/product"), "its cure stands there");
+    assert_eq!(stage.names().1, json!({"es": "De la tienda"}));
+    stage.edit_shop(&json!({"es": "De la tienda"}));
+    stage.once().await;
+    assert_eq!(stage.conflict().await.field, "name", "it can be read again, and both have edited its name");
+    assert_eq!(stage.names().1, json!({"es": "De la tienda"}));
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_is_written_if_a_person_has_put_its_row_aside() {
+    let stage = Stage::agreed(sharing(), &json!({"es": "Martillo"})).await;
+    stage.shop.put("product", &stage.shop_id(), &unreadable(&json!({"es": "De la tienda"})));
+    stage.erp.put("product", "1", &named(&json!({"es": "Mazo"})));
+    assert_eq!(stage.once().await.delivered.parked, 1);
+    let now = stage.engine.context().env.now();
+    assert_eq!(stage.store.dismiss("shop", "product", Some(&stage.shop_id()), now).await.unwrap(), 1);
+    assert_eq!(stage.once().await.delivered.written, 1);
+    assert_eq!(stage.names().1, json!({"es": "Mazo"}));
+}

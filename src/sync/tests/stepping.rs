@@ -89,7 +89,11 @@ async fn an_object_whose_last_write_had_no_answer_is_looked_at_once_before_anyth
     let now = stage.engine.context().env.now();
     let untold = |job: &mut Job| job.intent = Some(Intent::update(now));
     assert_eq!(stage.next_step(&Looked::default(), untold).await, "look at the object");
-    assert_eq!(stage.next_step(&stage.all_seen().await, untold).await, "update");
+    let seen = stage.all_seen().await;
+    assert_eq!(stage.next_step(&seen, untold).await, "update");
+    let unread = seen.objects.iter().map(|job| (*job, "no list has a line for it".to_owned())).collect();
+    let unread = Looked { unread, ..seen };
+    assert_eq!(stage.next_step(&unread, untold).await, "end: unmapped", "it may have happened: it is not sent again");
 }
 
 #[tokio::test]

@@ -259,6 +259,15 @@ async fn a_target_that_cannot_be_looked_at_is_left_alone() {
 }
 
 #[tokio::test]
+async fn an_object_in_a_row_that_cannot_be_read_is_left_alone() {
+    let (stage, run) = Stage::renamed().await;
+    stage.edit_at_shop("active", &json!("perhaps"));
+    let undone = stage.undo(run).await;
+    assert!(undone.left[0].reason.contains("its row there cannot be read"), "{undone:?}");
+    assert_eq!(stage.at_shop(), ("Maza".into(), "Beta".into()));
+}
+
+#[tokio::test]
 async fn a_run_that_is_not_there_is_reported() {
     let stage = Stage::catalog().await;
     let error = undo(stage.engine.context(), &[99], false, &CancellationToken::new()).await.unwrap_err();

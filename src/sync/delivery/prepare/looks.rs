@@ -121,7 +121,11 @@ impl Bulk {
         if !self.objects.is_empty() {
             let ids: Vec<String> = self.objects.values().cloned().collect();
             match pull::look(context, target, entity, &ids).await? {
-                Ok(()) => looked.objects.extend(self.objects.keys()),
+                Ok(unread) => {
+                    let reasons = self.objects.iter().filter_map(|(job, id)| Some((*job, unread.get(id)?.clone())));
+                    looked.unread.extend(reasons);
+                    looked.objects.extend(self.objects.keys());
+                }
                 Err(failure) => {
                     circuit::struck(context, target, &failure).await?;
                     unseen = Some((self.objects, failure));
@@ -132,7 +136,12 @@ impl Bulk {
             let ids: Vec<String> = self.figures.values().cloned().collect();
             looked.figures.extend(self.figures.keys());
             match pull::look(context, target, entity, &ids).await? {
-                Ok(()) => looked.objects.extend(self.figures.keys()),
+                Ok(unread) => {
+                    let (blind, seen): (Vec<_>, Vec<_>) =
+                        self.figures.into_iter().partition(|(_, id)| unread.contains_key(id));
+                    looked.blind.extend(blind.into_iter().map(|(job, _)| job));
+                    looked.objects.extend(seen.into_iter().map(|(job, _)| job));
+                }
                 Err(_) => looked.blind.extend(self.figures.keys()),
             }
         }

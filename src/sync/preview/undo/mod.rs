@@ -167,11 +167,18 @@ impl Work<'_> {
             self.all_left(target, entity, records.iter().map(key), "the configuration has no such target any more");
             return Ok(());
         };
-        if let Some(reason) = self.unreachable(system.as_ref(), entity, &records).await? {
-            self.all_left(target, entity, records.iter().map(key), &reason);
-            return Ok(());
-        }
+        let unread = match self.look(system.as_ref(), entity, &records).await? {
+            Ok(unread) => unread,
+            Err(reason) => {
+                self.all_left(target, entity, records.iter().map(key), &reason);
+                return Ok(());
+            }
+        };
         let batch = Batch::new(self.context, system.as_ref(), target, entity);
+        for (record, reason) in &unread {
+            self.left(&batch, &key(record), None, format!("its row there cannot be read: {reason}"));
+        }
+        let records: Vec<RecordId> = records.into_iter().filter(|record| !unread.contains_key(record)).collect();
         let jobs: Vec<NewJob> = records
             .iter()
             .map(|record| NewJob {
@@ -212,31 +219,35 @@ impl Work<'_> {
         }));
     }
 
-    /// Read the objects as they are now, so that an edit counts even if no pull has seen it. If they cannot be
-    /// read, return why.
-    async fn unreachable(
+    /// Read the objects as they are now, so that an edit counts even if no pull has seen it. Return the records whose
+    /// rows cannot be read, and why; the inner error says why nothing could be read.
+    async fn look(
         &self,
         system: &dyn System,
         entity: &str,
         records: &[RecordId],
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Result<BTreeMap<RecordId, String>, String>, StoreError> {
         let (context, target) = (self.context, system.name());
         let now = context.env.now();
         if let Some(until) = context.store.circuit(target).await?.until.filter(|until| *until > now) {
-            return Ok(Some(format!("{target} is paused until {}", until.format("%H:%M:%S UTC"))));
+            return Ok(Err(format!("{target} is paused until {}", until.format("%H:%M:%S UTC"))));
         }
         if let Some(holder) = context.store.holder(&delivery::sole(target), now).await? {
-            return Ok(Some(format!("a plan is being applied at {target} ({holder})")));
+            return Ok(Err(format!("a plan is being applied at {target} ({holder})")));
         }
         if !system.capabilities(entity).is_some_and(|capabilities| capabilities.read) {
-            return Ok(None);
+            return Ok(Ok(BTreeMap::new()));
         }
-        let ids: Vec<String> = context.store.externals(target, records).await?.into_values().collect();
+        let externals = context.store.externals(target, records).await?;
+        let ids: Vec<String> = externals.values().cloned().collect();
         if ids.is_empty() {
-            return Ok(None);
+            return Ok(Ok(BTreeMap::new()));
         }
-        let failure = pull::look(context, target, entity, &ids).await?.err();
-        Ok(failure.map(|failure| format!("it could not be read: {}", outcome::describe(&failure))))
+        let looked = pull::look(context, target, entity, &ids).await?;
+        Ok(looked.map_err(|failure| format!("it could not be read: {}", outcome::describe(&failure))).map(|unread| {
+            let of_record = |(record, id)| Some((record, unread.get(&id)?.clone()));
+            externals.into_iter().filter_map(of_record).collect()
+        }))
     }
 
     async fn carry_out(
