@@ -21,7 +21,7 @@ pub const FILES: [&str; 4] = ["config", "adapter", "mapping", "entity"];
 pub fn file_schema(kind: &str) -> Option<Value> {
     Some(match kind {
         "config" => schema_for!(Sections).to_value(),
-        "adapter" => adapter::reference::schema(),
+        "adapter" => adapter::schema(),
         "mapping" => schema_for!(MappingFile).to_value(),
         "entity" => schema_for!(EntitySpec).to_value(),
         _ => return None,

@@ -1,51 +1,32 @@
 //! Drivers and manifests: how to talk to one kind of system, declared in TOML.
 //!
-//! A [`Manifest`] is an adapter's file. Its driver ([`http`], `sql`, `files`) turns it, with a system's
-//! [`Settings`], into a [`System`](crate::port::System). The [`Registry`] knows the adapters and mappings that ship
-//! in the binary and those of the configuration's folders.
+//! A [`Manifest`] is an adapter's file. Its driver ([`http`], `sql`, `files`) turns it, with a system's [`Settings`],
+//! into a [`System`]. The [`Registry`] knows the adapters and mappings that ship in the binary and those of the
+//! configuration's folders.
+//!
+//! The way of a manifest goes through three rooms, and imports go back along it only (`tests/it/rooms.rs`): `manifest`
+//! is what the TOML says, a driver's `compile` makes a checked program of it, and its `run` makes requests of the
+//! program and rows of the answers. What the drivers share for each step is in `manifest`, [`compile`] and [`run`]
+//! here; no driver calls another. `transport` and `world` are what a system is given from outside.
 
-mod charset;
-mod clock;
 mod compile;
-mod course;
-pub mod cursor;
-pub mod files;
+mod files;
 pub mod http;
-mod joins;
 mod manifest;
-mod mask;
-pub mod reference;
 mod registry;
-mod segment;
-mod settings;
-pub mod sql;
-pub mod units;
-mod unreached;
+mod run;
+mod sql;
+mod transport;
+mod world;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
-use crate::{
-    env::Env,
-    load::LoadError,
-    port::{System, logins::Logins},
-};
+use crate::{load::LoadError, port::System};
 
-pub use compile::setup_fingerprint;
-pub use manifest::{Body, Driver, Formula, Manifest, Setting, SettingKind, Text};
-pub use mask::{Mask, is_telltale};
+pub use manifest::{Driver, Given, Manifest, SettingKind, SettingValue, Settings, Span, schema, setup_fingerprint};
 pub use registry::Registry;
-pub use settings::{Given, SettingValue, Settings};
-
-/// What a driver needs from outside.
-#[derive(Clone, Debug)]
-pub struct World {
-    pub env: Env,
-    pub transport: Arc<dyn http::Transport>,
-    /// The folder where relative paths in settings start.
-    pub folder: PathBuf,
-    /// Keeps refresh tokens for the next process.
-    pub logins: Arc<dyn Logins>,
-}
+pub use run::mask::is_telltale;
+pub use world::World;
 
 /// Make a configured system from an adapter. Nothing is sent yet.
 ///

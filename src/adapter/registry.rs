@@ -8,7 +8,7 @@ use std::{
 
 use include_dir::{Dir, include_dir};
 
-use super::Manifest;
+use super::manifest::Manifest;
 use crate::load::{LoadError, Place, SourceFile};
 
 static ADAPTERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/adapters");

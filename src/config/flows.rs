@@ -9,7 +9,7 @@ use serde::{
 
 use super::brakes::BrakesSection;
 use crate::{
-    adapter::units::Span,
+    adapter::Span,
     load::{LoadError, Node, Place, Spanned},
     sync::{DeletePolicy, DriftPolicy, MissingPolicy, Schedule},
 };

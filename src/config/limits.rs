@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    adapter::units::Span,
+    adapter::Span,
     sync::{Limits, SystemLimits},
 };
 

@@ -28,7 +28,7 @@ use crate::{
 pub struct OpenedConfig {
     pub systems: BTreeMap<String, Arc<dyn System>>,
     /// By system: a fingerprint that tells its adapter and settings from others
-    /// (`adapter::compile::setup_fingerprint`).
+    /// (`adapter::setup_fingerprint`).
     pub setup_fingerprints: BTreeMap<String, String>,
     pub mappings: Mappings,
     pub entities: Arc<Entities>,

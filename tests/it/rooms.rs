@@ -38,6 +38,29 @@ const SYNC: [&str; 11] = [
     "routing", "context", "conflict", "identity", "stock", "desired", "brakes", "pull", "delivery", "engine", "preview",
 ];
 
+/// Rooms of `adapter`, the lowest first: what the TOML says, a checked program of it, the program at work; first what
+/// drivers share, then each driver's own.
+const ADAPTER: [&str; 15] = [
+    "manifest",
+    "registry",
+    "transport",
+    "world",
+    "compile",
+    "run",
+    "http::compile",
+    "http::run",
+    "http",
+    "sql::compile",
+    "sql::run",
+    "sql",
+    "files::compile",
+    "files::run",
+    "files",
+];
+
+/// Rooms of `adapter` that call none of one another, and whose inner rooms stand in [`ADAPTER`] too.
+const DRIVERS: [&str; 3] = ["http", "sql", "files"];
+
 /// Arrows against the order that have a reason.
 const ALLOWED: [(&str, &str, &str); 0] = [];
 
@@ -270,6 +293,14 @@ fn sync_room(at: &[String]) -> Option<String> {
     (at.first()? == "sync").then(|| at.get(1).cloned()).flatten()
 }
 
+fn adapter_room(at: &[String]) -> Option<String> {
+    let (room, within) = at.strip_prefix(&["adapter".to_owned()])?.split_first()?;
+    match within.first().filter(|_| DRIVERS.contains(&room.as_str())) {
+        Some(inner) => Some(format!("{room}::{inner}")),
+        None => Some(room.clone()),
+    }
+}
+
 fn top_room(at: &[String]) -> Option<String> {
     at.first().cloned()
 }
@@ -285,30 +316,100 @@ fn against(arrows: BTreeSet<(String, String, String)>, order: &[&str]) -> Vec<St
         .collect()
 }
 
+/// Arrows that lead from one driver to another.
+fn between_drivers(arrows: &BTreeSet<(String, String, String)>) -> Vec<String> {
+    let driver = |room: &str| DRIVERS.into_iter().find(|driver| room.split("::").next() == Some(driver));
+    (arrows.iter())
+        .filter(|(from, to, _)| driver(from).zip(driver(to)).is_some_and(|(from, to)| from != to))
+        .map(|(from, to, at)| format!("{from} -> {to}: {at}"))
+        .collect()
+}
+
 #[test]
 fn imports_between_the_rooms_run_one_way() {
     let house = House::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let found = against(house.arrows(sync_room), &SYNC);
     assert!(found.is_empty(), "against the order of the rooms of sync:\n{}", found.join("\n"));
+    let arrows = house.arrows(adapter_room);
+    let found = between_drivers(&arrows);
+    assert!(found.is_empty(), "from driver to driver:\n{}", found.join("\n"));
+    let found = against(arrows, &ADAPTER);
+    assert!(found.is_empty(), "against the order of the rooms of adapter:\n{}", found.join("\n"));
     let found = against(house.arrows(top_room), &HOUSE);
     assert!(found.is_empty(), "against the order of the house:\n{}", found.join("\n"));
 }
 
-/// A small house with one arrow too many, which `code` in the room `routing` draws.
-fn planted(code: &str) -> Vec<String> {
+/// A small house of these files.
+fn small_house(files: &[(&str, &str)]) -> House {
     let folder = tempfile::tempdir().unwrap();
-    let write = |file: &str, text: &str| {
+    for (file, text) in files {
         let file: PathBuf = folder.path().join(file);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, text).unwrap();
-    };
-    write("lib.rs", "pub mod sync;");
-    write("sync/mod.rs", "mod routing;\nmod pull;\npub use pull::Run;\n");
-    write("sync/pull/mod.rs", "mod run;\npub use run::*;\npub struct Page;");
-    write("sync/pull/run.rs", "pub struct Run;\npub fn list() {}");
-    write("sync/routing/mod.rs", "mod flow;");
-    write("sync/routing/flow.rs", code);
-    against(House::of(folder.path()).arrows(sync_room), &SYNC)
+    }
+    House::of(folder.path())
+}
+
+/// A small house with one arrow too many, which `code` in the room `routing` draws.
+fn planted(code: &str) -> Vec<String> {
+    let house = small_house(&[
+        ("lib.rs", "pub mod sync;"),
+        ("sync/mod.rs", "mod routing;\nmod pull;\npub use pull::Run;\n"),
+        ("sync/pull/mod.rs", "mod run;\npub use run::*;\npub struct Page;"),
+        ("sync/pull/run.rs", "pub struct Run;\npub fn list() {}"),
+        ("sync/routing/mod.rs", "mod flow;"),
+        ("sync/routing/flow.rs", code),
+    ]);
+    against(house.arrows(sync_room), &SYNC)
+}
+
+/// Arrows of a small house of adapters whose file `at` has `code` in it.
+fn planted_in_adapter(at: &str, code: &str) -> Vec<String> {
+    let mut files = vec![
+        ("lib.rs", "pub mod adapter;"),
+        ("adapter/mod.rs", "mod manifest;\nmod http;\nmod sql;\npub use manifest::Manifest;\npub fn open() {}"),
+        ("adapter/manifest.rs", "pub struct Manifest;"),
+        ("adapter/http/mod.rs", "mod compile;\nmod run;\npub use run::{Network, open};"),
+        ("adapter/http/compile/mod.rs", "mod call;\npub use call::*;\npub use crate::adapter::Manifest as Read;"),
+        ("adapter/http/compile/call.rs", "pub struct Call;"),
+        ("adapter/http/run/mod.rs", "mod system;\npub use system::*;\nuse super::compile::{self, Call};"),
+        ("adapter/http/run/system.rs", "pub struct Network;\npub fn open(_: &crate::adapter::Manifest) {}"),
+        ("adapter/sql/mod.rs", "mod compile;\npub use compile::Entity;"),
+        ("adapter/sql/compile.rs", "pub struct Entity;"),
+    ];
+    files.iter_mut().find(|(file, _)| *file == at).unwrap().1 = code;
+    let arrows = small_house(&files).arrows(adapter_room);
+    [between_drivers(&arrows), against(arrows, &ADAPTER)].concat()
+}
+
+#[test]
+fn the_manifest_is_compiled_and_then_run_and_no_driver_calls_another() {
+    let (manifest, compile, sql) = ("adapter/manifest.rs", "adapter/http/compile/call.rs", "adapter/sql/compile.rs");
+    assert!(planted_in_adapter(compile, "use crate::adapter::Manifest; pub struct Call;").is_empty());
+    assert!(planted_in_adapter(sql, "use super::super::manifest; pub struct Entity;").is_empty());
+    for (at, code) in [
+        (compile, "use crate::adapter::http::run;"),
+        (compile, "use super::super::run::system::Network;"),
+        (compile, "use super::super::run::*;"),
+        (compile, "use crate::{adapter::{http::{run::{self as work}}}};"),
+        (compile, "use crate::adapter::http::Network;"),
+        (compile, "use super::super::Network as Net;"),
+        (compile, "fn way() { crate::adapter::http::open(); }"),
+        (compile, "fn way() { super::super::run::open(); }"),
+        (compile, "fn way(network: &crate::adapter::http::Network) {}"),
+        (compile, "fn way() { let _ = format!(\"{}\", super::super::run::open()); }"),
+        (compile, "mod inner { use super::super::super::run::Network; }"),
+        (compile, "impl super::super::run::Network {}"),
+        (compile, "use crate::adapter::open;"),
+        (compile, "use crate::adapter::sql::Entity;"),
+        (manifest, "use super::http::Network;"),
+        (manifest, "use crate::adapter::http::compile::Call;"),
+        (manifest, "fn way() { super::open(); }"),
+        (sql, "use crate::adapter::http::compile::Call;"),
+        (sql, "fn way() { super::super::http::open(); }"),
+    ] {
+        assert!(!planted_in_adapter(at, code).is_empty(), "{at}: {code}");
+    }
 }
 
 #[test]

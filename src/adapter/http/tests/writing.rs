@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    adapter::http::transport::Method,
+    adapter::transport::Method,
     failure::Class,
     port::{Outcome, RowBody, SourceRow, Written},
 };
