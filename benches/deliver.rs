@@ -31,7 +31,7 @@ use vaiven::internals::{
     port::{
         Capabilities, Find, Page, PageToken, PullRequest, RowBody, SourceRow, System, Write, Written, logins::InMemory,
     },
-    store::RunKind,
+    store::{NewJob, RecordId, RunKind},
     sync::Engine,
 };
 
@@ -149,10 +149,10 @@ async fn part_burst(erp: &Arc<Erp>, folder: &Path) -> Result<Vec<f64>> {
         ensure!(usize::try_from(summary.delivered.written)? == erp.len() && summary.is_clean(), "{summary:?}");
     }
     let jobs: Vec<_> = (1..=i64::try_from(erp.len())?)
-        .map(|record| vaiven::internals::store::NewJob {
+        .map(|record| NewJob {
             target: "shop".into(),
             entity: "stock".into(),
-            record,
+            record: RecordId(record),
             priority: 1,
             due: None,
         })

@@ -22,8 +22,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use vaiven::internals::{
     mapping::Fields,
     store::{
-        self, Balance, ChangeOp, Claim, Delivered, NewChange, NewJob, NewRun, PageCommit, ReplicaWrite, RunKind,
-        SharedStore, ShownRow, Slice, Turn, Unidentified, Verdict,
+        self, Balance, ChangeOp, Claim, Delivered, NewChange, NewJob, NewRun, PageCommit, RecordId, ReplicaWrite,
+        RunId, RunKind, SharedStore, ShownRow, Slice, Turn, Unidentified, Verdict,
     },
 };
 
@@ -136,7 +136,7 @@ async fn queue(store: &SharedStore, count: usize, workers: usize) -> Result<Vec<
             .map(|number| NewJob {
                 target: target.clone(),
                 entity: "stock".into(),
-                record: i64::try_from(*number).unwrap_or_default(),
+                record: RecordId(i64::try_from(*number).unwrap_or_default()),
                 priority: 5,
                 due: None,
             })
@@ -294,7 +294,7 @@ fn produce(count: usize) -> tokio::sync::mpsc::Receiver<Vec<ShownRow>> {
     receiver
 }
 
-fn first_commit(run: i64, system: &str, page: &[ShownRow], records: &[store::Identified]) -> PageCommit {
+fn first_commit(run: RunId, system: &str, page: &[ShownRow], records: &[store::Identified]) -> PageCommit {
     let mut commit = PageCommit { run, system: system.into(), entity: "product".into(), ..PageCommit::default() };
     for (row, known) in page.iter().zip(records) {
         let fields = product(&row.id);

@@ -70,15 +70,15 @@ pub mod store {
     pub use crate::store::{
         Answer, Attempt, Backlog, Balance, BrakeStore, BrakeTrip, Called, Candidate, Change, ChangeOp, Child,
         ChildStore, Circuit, CircuitStore, Claim, Command, CommandStore, Conflict, ConflictKind, ConflictMark,
-        DeliverSummary, Delivered, DeliveryStore, Difference, DifferenceMark, DifferenceStore, FiringStore, GivenUp,
-        GivenUpStore, HeldJobs, HistoryStore, Housekeeping, Identified, Intent, Job, JobFilter, JobState, JobStore,
-        Keeper, KnownRows, LastListing, Lease, LeaseStore, Link, LinkState, LinkStore, Linked, LoginStore,
-        MappingRevision, MergeStore, Merged, Namesake, NewChange, NewJob, NewRun, NoteStore, Numbers, OpenedBy,
-        OrderReadings, Origin, PageCommit, PageStore, Parent, Pending, Proven, QueueStore, Reading, ReadingStore,
-        RecordId, RecordStore, RefQuery, Rejection, RejectionStore, Replica, ReplicaStore, ReplicaWrite, Result, Run,
-        RunApproval, RunKind, RunStore, Settlement, SharedStore, ShownRow, Slice, StockEvidence, StockStore, Store,
-        StoreError, Ties, Turn, Unidentified, UnreadableRow, Verdict, ViolationExample, WaitingApproval, backup, copy,
-        open,
+        DeliverSummary, Delivered, DeliveryStore, Difference, DifferenceMark, DifferenceStore, Fence, FiringStore,
+        GivenUp, GivenUpStore, HeldJobs, HistoryStore, Housekeeping, Identified, Intent, Job, JobFilter, JobId,
+        JobState, JobStore, Keeper, KnownRows, LastListing, Lease, LeaseStore, Link, LinkState, LinkStore, Linked,
+        LoginStore, MappingRevision, MergeStore, Merged, Namesake, NewChange, NewJob, NewRun, NoteStore, Numbers,
+        OpenedBy, OrderReadings, Origin, PageCommit, PageStore, Parent, Pending, Proven, QueueStore, Reading,
+        ReadingStore, RecordId, RecordStore, RefQuery, Rejection, RejectionStore, Replica, ReplicaStore, ReplicaWrite,
+        Result, Run, RunApproval, RunId, RunKind, RunStore, Settlement, SharedStore, ShownRow, Slice, StockEvidence,
+        StockStore, Store, StoreError, Ties, Turn, Unidentified, UnreadableRow, Verdict, ViolationExample,
+        WaitingApproval, backup, copy, open,
     };
 }
 

@@ -13,6 +13,7 @@ mod demo;
 mod env;
 mod expr;
 mod failure;
+mod ids;
 pub mod internals;
 mod json;
 mod load;

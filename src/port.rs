@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::ids::JobId;
 
 /// Fingerprint of a source row: the first 16 bytes of a blake3 over the mapping's version and the row as the source
 /// gave it.
@@ -188,7 +189,7 @@ pub type Captures = BTreeMap<String, Value>;
 #[derive(Clone, Debug)]
 pub struct Write {
     /// The engine's number of this write; its outcome carries the same number.
-    pub job: i64,
+    pub job: JobId,
     pub op: Op,
     /// The record's canonical key.
     pub key: String,
@@ -237,7 +238,7 @@ pub struct Written {
 /// Outcome of one [`Write`].
 #[derive(Debug)]
 pub struct Outcome {
-    pub job: i64,
+    pub job: JobId,
     pub result: Result<Written, Failure>,
     /// Requests that this write itself took part in, for the attempt history. [`System::requests`] counts all
     /// requests.
@@ -249,7 +250,7 @@ pub struct Outcome {
 pub trait Progress: Send + Sync {
     /// # Errors
     /// If they could not be saved, or the lease was lost. The write must stop then.
-    async fn save(&self, job: i64, done: &Captures) -> Result<(), Failure>;
+    async fn save(&self, job: JobId, done: &Captures) -> Result<(), Failure>;
 }
 
 /// What is known of an object whose create had no answer.

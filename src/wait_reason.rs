@@ -4,6 +4,8 @@ use std::{convert::Infallible, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::RunId;
+
 /// Beginning of [`WaitReason::Missing`].
 pub const MISSING: &str = "missing:";
 /// Beginning of [`WaitReason::Differs`].
@@ -32,7 +34,7 @@ pub enum WaitReason {
     /// `article:order=1001`: an item of an object names no article, and the flow holds these back.
     Article { entity: String, key: String },
     /// `brake:run-12`: a person's decision on a run that tripped a brake.
-    Brake(i64),
+    Brake(RunId),
     /// `conflict`: a shared field that was changed on both sides.
     Conflict,
     /// `differs:product.tax=SKU-9`: a field that costs money, which the target holds otherwise than it was sent.
@@ -58,7 +60,7 @@ pub enum WaitReason {
     /// `review:customer=C-77`: a record that may be one that is there already. A person has to say which.
     Review { entity: String, key: String },
     /// `run:12`: the end of a run that is under way.
-    Run(i64),
+    Run(RunId),
     /// `setup`: something is set up wrongly, and no line of a file is known.
     Setup,
     /// `taken:customer=C-77`: an object of ours has, at the target, a value which each object has for itself.
@@ -161,7 +163,7 @@ impl WaitReason {
             "setup" => return Some(Self::Setup),
             _ => {}
         }
-        let number = |text: &str| text.parse::<i64>().ok();
+        let number = |text: &str| text.parse::<RunId>().ok();
         let (name, rest) = text.split_once(':')?;
         let object = rest.split_once('=').map(|(entity, key)| (entity.to_owned(), key.to_owned()));
         let field = |text: &str| text.split_once('.').map(|(entity, field)| (entity.to_owned(), field.to_owned()));

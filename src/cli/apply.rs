@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     env::Env,
+    store::RunId,
     sync::{self, Applied, UnappliedWrite, plan, requests},
 };
 
@@ -59,7 +60,7 @@ fn text(applied: &Applied) -> String {
     parts.extend(writes("Planned, but not done:", &applied.failed));
     parts.extend(writes("Not sent, because it is not what was planned (it stays queued):", &applied.refused));
     parts.extend(writes("No longer needed:", &applied.unneeded));
-    let runs: BTreeSet<i64> = applied
+    let runs: BTreeSet<RunId> = applied
         .runs
         .iter()
         .filter(|run| run.balance.changed + run.balance.gone > 0)

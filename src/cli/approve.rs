@@ -5,11 +5,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Ending, canonical, output, session::Session};
-use crate::store::{BrakeTrip, ViolationExample, WaitingApproval};
+use crate::store::{BrakeTrip, RunId, ViolationExample, WaitingApproval};
 
 #[derive(Serialize)]
 struct Decided {
-    run: i64,
+    run: RunId,
     approved: bool,
     jobs: u64,
 }
@@ -46,7 +46,7 @@ pub async fn decide(run: &str, approved: bool, session: &Session) -> anyhow::Res
 }
 
 /// The number of a run: `12`, or `brake:run-12` as the cause of a parked job has it.
-fn number(run: &str) -> anyhow::Result<i64> {
+fn number(run: &str) -> anyhow::Result<RunId> {
     let digits = run.strip_prefix("brake:").unwrap_or(run);
     let digits = digits.strip_prefix("run-").unwrap_or(digits);
     match digits.parse() {
@@ -140,7 +140,7 @@ mod tests {
         };
         let hidden = ViolationExample { personal: true, ..example("C-7", "email", Value::Null, Value::Null) };
         let open = WaitingApproval {
-            run: 12,
+            run: RunId(12),
             system: "erp".into(),
             entity: "product".into(),
             trigger: "schedule".into(),
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_run_is_named_by_its_number_or_by_its_cause() {
         for text in ["12", "run-12", "brake:run-12"] {
-            assert_eq!(number(text).unwrap(), 12);
+            assert_eq!(number(text).unwrap(), RunId(12));
         }
         assert!(number("catalog").unwrap_err().to_string().contains("for example 12"));
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::store::{JobState, LinkState};
+use crate::store::{JobId, JobState, LinkState, RunId};
 use crate::wait_reason::WaitReason;
 
 /// Keeps online stores and the company's ERP and CRM telling the same story.
@@ -182,7 +182,7 @@ pub struct PlanArgs {
 pub struct UndoArgs {
     /// Numbers of runs; without any, lists the latest that changed something
     #[arg(value_name = "RUN")]
-    pub runs: Vec<i64>,
+    pub runs: Vec<RunId>,
     /// Remove what the runs created, as `on_delete` of the flow says
     #[arg(long)]
     pub delete_created: bool,
@@ -418,7 +418,7 @@ impl From<LinkStates> for LinkState {
 #[derive(Clone, Debug, Args)]
 pub struct JobsFilter {
     /// Numbers of jobs
-    pub ids: Vec<i64>,
+    pub ids: Vec<JobId>,
     /// Only those of this state
     #[arg(long, value_enum)]
     pub state: Vec<State>,

@@ -22,6 +22,7 @@ use crate::{
     load::{Place, SourceFile},
     mapping::{Externals, Fields, Mapping, Pulled, RefBy, Tables, Translate as _},
     model::{self, Entities, proof::Proved},
+    store::RecordId,
 };
 
 /// Folder of recorded rows: `<adapter>/<entity>.json`.
@@ -204,7 +205,7 @@ fn lay_over(row: &mut Value, body: &Value) {
 
 /// Record numbers, given as a store would.
 #[derive(Default)]
-struct Numbers(BTreeMap<(String, String), i64>);
+struct Numbers(BTreeMap<(String, String), RecordId>);
 
 impl Numbers {
     fn resolved(&mut self, mapping: &Mapping, row: &Value) -> anyhow::Result<Pulled> {
@@ -221,14 +222,14 @@ impl Numbers {
         &mut self,
         mapping: &Mapping,
         row: &Value,
-        reference: impl Fn(i64, &str, &str) -> Value,
+        reference: impl Fn(RecordId, &str, &str) -> Value,
     ) -> anyhow::Result<Pulled> {
         let mut pulled = mapping.pull(row)?;
         let mut fields = Value::Object(std::mem::take(&mut pulled.fields));
         let mut shown = Vec::new();
         for named in &pulled.refs {
             let (RefBy::Id(by) | RefBy::Key(by)) = &named.by;
-            let next = i64::try_from(self.0.len())? + 1;
+            let next = RecordId(i64::try_from(self.0.len())? + 1);
             let number = *self.0.entry((named.entity.clone(), by.clone())).or_insert(next);
             let Some(place) = fields.pointer_mut(&named.pointer) else { bail!("no reference at {}", named.pointer) };
             *place = Value::from(number);

@@ -315,7 +315,7 @@ mod tests {
         let story = Story {
             entity: "product".into(),
             key: "A-1".into(),
-            record: 1,
+            record: RecordId(1),
             field: None,
             owners: BTreeMap::from([("name".to_owned(), BTreeSet::from(["erp".to_owned()]))]),
             desired: BTreeMap::from([(

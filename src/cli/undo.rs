@@ -14,7 +14,7 @@ use super::{
 use crate::{
     env::Env,
     model::Entities,
-    store::{Run, SharedStore},
+    store::{RecordId, Run, SharedStore},
     sync::{self, Undone},
 };
 
@@ -60,7 +60,7 @@ async fn show_values(
             referred.extend(canonical::records(&spec.fields, &fields.collect()));
         }
     }
-    let referred: Vec<i64> = referred.into_iter().collect();
+    let referred: Vec<RecordId> = referred.into_iter().collect();
     let shown = canonical::Shown { keys: store.keys(&referred).await?, personal };
     for one in &mut undone.restored {
         if let Some(spec) = entities.get(&one.entity) {

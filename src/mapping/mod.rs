@@ -27,6 +27,7 @@ pub use unseen::Unseen;
 
 use crate::{
     failure::Failure,
+    ids::RecordId,
     model::{FieldError, Shape},
 };
 
@@ -84,7 +85,7 @@ pub struct Glimpse {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// (entity, record number)
-    pub records: BTreeSet<(String, i64)>,
+    pub records: BTreeSet<(String, RecordId)>,
     /// Children of other objects, by (entity and list, key): (`product.variants`, `SKU-1`)
     pub child_ids: BTreeSet<(String, String)>,
     /// The object's own children, likewise.
@@ -95,7 +96,7 @@ pub struct Needs {
 #[derive(Clone, Debug, Default)]
 pub struct Externals {
     /// (entity, record number) to the target's id.
-    pub records: BTreeMap<(String, i64), String>,
+    pub records: BTreeMap<(String, RecordId), String>,
     /// Children that objects refer to.
     pub child_ids: ChildIds,
     /// Child keys that several objects have: which child is meant is not known.
@@ -106,9 +107,9 @@ pub struct Externals {
     /// The object as the target shows it right now, if [`Translate::looks`] asks for it.
     pub there: Option<Value>,
     /// (entity, record number) to the canonical key, for targets that refer by key.
-    pub keys: BTreeMap<(String, i64), String>,
+    pub keys: BTreeMap<(String, RecordId), String>,
     /// (entity, record number) to the name that people use, for messages and causes.
-    pub names: BTreeMap<(String, i64), String>,
+    pub names: BTreeMap<(String, RecordId), String>,
 }
 
 /// The prefix of the keys that a system gives, as its mapping's `key` says.

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     expr::{Answers, Path, Scope, text_of},
     failure::{Class, Failure},
+    ids::RecordId,
     model::{EntitySpec, FieldSpec, Kind},
     wait_reason::WaitReason,
 };
@@ -208,7 +209,7 @@ impl Push<'_> {
         match &rule.convert {
             Convert::Lookup(lookup) => lookup.system(value),
             Convert::Ref { entity, by } => {
-                let Some(record) = value.as_i64() else { return Err(unfit(rule, "is no record number")) };
+                let Some(record) = RecordId::of(value) else { return Err(unfit(rule, "is no record number")) };
                 let place = (entity.clone(), record);
                 let known = if *by == By::Id { &self.known.records } else { &self.known.keys };
                 let name = || self.known.names.get(&place).or_else(|| self.known.keys.get(&place));
@@ -323,7 +324,7 @@ impl Push<'_> {
     }
 }
 
-fn missing_record(entity: &str, record: i64, name: Option<&String>) -> Failure {
+fn missing_record(entity: &str, record: RecordId, name: Option<&String>) -> Failure {
     let name = name.cloned().unwrap_or_else(|| format!("#{record}"));
     missing(entity, &name)
 }
@@ -363,7 +364,7 @@ fn identifier(id: &str) -> Value {
 
 /// Answers what expressions ask while they run, from what is known.
 pub(super) struct IdAnswers {
-    records: BTreeMap<(String, i64), String>,
+    records: BTreeMap<(String, RecordId), String>,
     child_ids: ChildIds,
     own: ChildIds,
     open: Mutex<Vec<Question>>,
@@ -371,7 +372,7 @@ pub(super) struct IdAnswers {
 
 #[derive(Clone)]
 enum Question {
-    Record(String, i64),
+    Record(String, RecordId),
     Part(String, String),
 }
 
@@ -398,7 +399,7 @@ impl IdAnswers {
 }
 
 impl Answers for IdAnswers {
-    fn id_of(&self, entity: &str, record: i64) -> Option<String> {
+    fn id_of(&self, entity: &str, record: RecordId) -> Option<String> {
         let answer = self.records.get(&(entity.to_owned(), record)).cloned();
         self.noted(answer, || Question::Record(entity.to_owned(), record))
     }
@@ -426,7 +427,7 @@ pub(super) fn needs(spec: &EntitySpec, desired: &Map<String, Value>, own_child_i
 fn collect(spec: &FieldSpec, value: &Value, needs: &mut Needs) {
     match (spec.kind, value) {
         (Kind::Ref, value) => {
-            if let (Some(to), Some(record)) = (&spec.to, value.as_i64()) {
+            if let (Some(to), Some(record)) = (&spec.to, RecordId::of(value)) {
                 needs.records.insert((to.clone(), record));
             }
         }

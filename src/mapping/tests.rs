@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::{failure::Class, load::SourceFile, model::Entities, wait_reason::WaitReason};
+use crate::{failure::Class, ids::RecordId, load::SourceFile, model::Entities, wait_reason::WaitReason};
 
 pub(super) fn load_with(entity: &str, text: &str, settings: &Value, lookups: &Value) -> Result<Mapping, String> {
     let spec = Entities::builtin().get(entity).unwrap().clone();
@@ -204,15 +204,15 @@ fn references_are_given_with_their_pointers_and_answered_on_push() {
     assert!(category.pull(&json!({ "code": "A", "parent_id": 0 })).unwrap().refs.is_empty());
 
     let desired = object(&json!({ "parent": 77 }));
-    assert_eq!(category.needs(&desired).records, BTreeSet::from([("category".to_owned(), 77)]));
+    assert_eq!(category.needs(&desired).records, BTreeSet::from([("category".to_owned(), RecordId(77))]));
     let mut known = Externals::default();
-    known.keys.insert(("category".into(), 77), "CHAIRS".into());
+    known.keys.insert(("category".into(), RecordId(77)), "CHAIRS".into());
     let failure = category.push(&desired, None, &known).unwrap_err();
     assert_eq!(
         (failure.class, failure.cause.as_deref()),
         (Class::Unmapped, Some(&WaitReason::missing("category", "CHAIRS")))
     );
-    known.records.insert(("category".into(), 77), "12".into());
+    known.records.insert(("category".into(), RecordId(77)), "12".into());
     assert_eq!(category.push(&desired, None, &known).unwrap(), json!({ "parent_id": 12 }));
     assert_eq!(update(&category, &json!({}), &["parent"]), json!({ "parent_id": 0 }), "absent as this system says it");
 }
@@ -227,7 +227,7 @@ fn lists_of_references_are_read_from_objects_and_from_single_ids() {
     let pointers: Vec<_> = pulled.refs.iter().map(|one| (one.pointer.as_str(), one.by.clone())).collect();
     assert_eq!(pointers, [("/categories/0", RefBy::Id("1".into())), ("/categories/1", RefBy::Id("3".into()))]);
     let mut known = Externals::default();
-    known.records.insert(("category".into(), 5), "50".into());
+    known.records.insert(("category".into(), RecordId(5)), "50".into());
     let desired = object(&json!({ "categories": [5] }));
     assert_eq!(product.push(&desired, None, &known).unwrap(), json!({ "categories": [{ "id": "50" }] }));
     assert_eq!(update(&product, &json!({}), &["categories"]), json!({ "categories": [] }));
@@ -312,13 +312,13 @@ fn expressions_ask_for_ids_at_the_target_and_wait_for_those_it_lacks() {
     let order = mapping("order", text);
     let desired = object(&json!({ "number": "1", "customer": 4, "lines": [{ "sku": "A" }] }));
     let mut known = Externals::default();
-    known.keys.insert(("customer".into(), 4), "C4".into());
+    known.keys.insert(("customer".into(), RecordId(4)), "C4".into());
     let failure = order.push(&desired, None, &known).unwrap_err();
     assert_eq!(
         (failure.class, failure.cause.as_deref()),
         (Class::Unmapped, Some(&WaitReason::missing("customer", "C4")))
     );
-    known.records.insert(("customer".into(), 4), "44".into());
+    known.records.insert(("customer".into(), RecordId(4)), "44".into());
     assert_eq!(
         order.push(&desired, None, &known).unwrap(),
         json!({ "n": "1", "party": 44, "lines": [{ "product": null }] })

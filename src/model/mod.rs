@@ -1,4 +1,4 @@
-//! Canonical entities: their specifications, values and keys. Depends on no other module.
+//! Canonical entities: their specifications, values and keys.
 
 pub mod altered;
 pub mod canonical;

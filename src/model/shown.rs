@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::{FieldSpec, Kind};
+use crate::ids::RecordId;
 
 /// Replaces a value that is not shown.
 const HIDDEN: &str = "(personal)";
@@ -21,7 +22,7 @@ pub fn with_article(noun: &str) -> String {
 /// How canonical objects are shown.
 pub struct Shown {
     /// (entity, key) of the records referred to, by record number.
-    pub keys: BTreeMap<i64, (String, String)>,
+    pub keys: BTreeMap<RecordId, (String, String)>,
     /// Whether personal data is shown.
     pub personal: bool,
 }
@@ -51,7 +52,7 @@ impl Shown {
             return Value::from(HIDDEN);
         }
         match (spec.kind, value) {
-            (Kind::Ref, Value::Number(number)) => match number.as_i64().and_then(|record| self.keys.get(&record)) {
+            (Kind::Ref, Value::Number(number)) => match RecordId::of(value).and_then(|record| self.keys.get(&record)) {
                 Some((_, key)) if !key.is_empty() => Value::from(key.as_str()),
                 _ => Value::from(format!("record {number}")),
             },
@@ -74,7 +75,7 @@ impl Shown {
 }
 
 /// Record numbers that an object refers to.
-pub fn records(specs: &Specs, fields: &Map<String, Value>) -> Vec<i64> {
+pub fn records(specs: &Specs, fields: &Map<String, Value>) -> Vec<RecordId> {
     let mut found = Vec::new();
     for (name, value) in fields {
         if let Some(spec) = specs.get(name) {
@@ -85,7 +86,7 @@ pub fn records(specs: &Specs, fields: &Map<String, Value>) -> Vec<i64> {
 }
 
 /// Replace the numbers of references by the numbers that their records have now, where these differ (old to new).
-pub fn renumber(specs: &Specs, fields: &mut Map<String, Value>, numbers: &BTreeMap<i64, i64>) {
+pub fn renumber(specs: &Specs, fields: &mut Map<String, Value>, numbers: &BTreeMap<RecordId, RecordId>) {
     for (name, value) in fields.iter_mut() {
         if let Some(spec) = specs.get(name) {
             replace(spec, value, numbers);
@@ -93,10 +94,10 @@ pub fn renumber(specs: &Specs, fields: &mut Map<String, Value>, numbers: &BTreeM
     }
 }
 
-fn replace(spec: &FieldSpec, value: &mut Value, numbers: &BTreeMap<i64, i64>) {
+fn replace(spec: &FieldSpec, value: &mut Value, numbers: &BTreeMap<RecordId, RecordId>) {
     match (spec.kind, value) {
         (Kind::Ref, value) => {
-            if let Some(number) = value.as_i64().and_then(|number| numbers.get(&number)) {
+            if let Some(number) = RecordId::of(value).and_then(|record| numbers.get(&record)) {
                 *value = Value::from(*number);
             }
         }
@@ -115,9 +116,9 @@ fn replace(spec: &FieldSpec, value: &mut Value, numbers: &BTreeMap<i64, i64>) {
     }
 }
 
-fn collect(spec: &FieldSpec, value: &Value, found: &mut Vec<i64>) {
+fn collect(spec: &FieldSpec, value: &Value, found: &mut Vec<RecordId>) {
     match (spec.kind, value) {
-        (Kind::Ref, value) => found.extend(value.as_i64()),
+        (Kind::Ref, value) => found.extend(RecordId::of(value)),
         (Kind::List, Value::Array(items)) => {
             for (item, of) in items.iter().flat_map(|item| spec.of.iter().map(move |of| (item, of))) {
                 collect(of, item, found);
@@ -145,7 +146,7 @@ mod tests {
         let entities = Entities::builtin();
         let product = entities.get("product").unwrap();
         let mut fields = serde_json::from_value(json!({ "sku": "A", "categories": [3, 5] })).unwrap();
-        renumber(&product.fields, &mut fields, &BTreeMap::from([(5, 9)]));
+        renumber(&product.fields, &mut fields, &BTreeMap::from([(RecordId(5), RecordId(9))]));
         assert_eq!(Value::Object(fields), json!({ "sku": "A", "categories": [3, 9] }));
     }
 
@@ -157,8 +158,8 @@ mod tests {
             json!({ "number": "1001", "customer": 7, "email": "a@b.es", "billing": { "name": "Ana" } }),
         )
         .unwrap();
-        let keys = BTreeMap::from([(7, ("customer".to_owned(), "C-7".to_owned()))]);
-        assert_eq!(records(&order.fields, &fields), [7]);
+        let keys = BTreeMap::from([(RecordId(7), ("customer".to_owned(), "C-7".to_owned()))]);
+        assert_eq!(records(&order.fields, &fields), [RecordId(7)]);
         let shown = Shown { keys, personal: false }.fields(&order.fields, &fields);
         assert_eq!(
             Value::Object(shown),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Delivered, JOINED, Job, Result, Verdict,
+    Delivered, JOINED, Job, JobId, Result, RunId, Verdict,
     database::Database,
     queue::job_columns,
     sql::{Sql, Tx, args, rows},
@@ -57,7 +57,7 @@ pub struct BrakeTrip {
 pub struct HeldJobs {
     pub trips: Vec<BrakeTrip>,
     /// Jobs that violate a tripped brake.
-    pub jobs: Vec<i64>,
+    pub jobs: Vec<JobId>,
     /// The reason that is stored with each of these jobs.
     pub why: String,
 }
@@ -76,7 +76,7 @@ pub struct ViolationExample {
 /// A run that has no approval yet: it is under way, or it was cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
-    pub run: i64,
+    pub run: RunId,
     pub system: String,
     pub entity: String,
     /// How many records it was about to declare gone, whether it got that far or not.
@@ -90,7 +90,7 @@ pub struct Pending {
 /// What has to be known of the run that opened a job which violates a brake.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenedBy {
-    pub run: i64,
+    pub run: RunId,
     /// The system that the run read.
     pub system: String,
     pub approval: RunApproval,
@@ -105,7 +105,7 @@ pub struct OpenedBy {
 /// A run that its brakes hold until a person decides.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WaitingApproval {
-    pub run: i64,
+    pub run: RunId,
     pub system: String,
     pub entity: String,
     pub trigger: String,
@@ -128,28 +128,28 @@ pub trait BrakeStore: Send + Sync {
 
     /// List the open jobs of a run at a target that holds their records, by number: those above `after`, at most
     /// `limit`.
-    async fn opened(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
+    async fn opened(&self, run: RunId, target: &str, after: JobId, limit: usize) -> Result<Vec<Job>>;
 
     /// List the open jobs of a run at a target that does not hold their records, by number: those above `after`, at
     /// most `limit`.
-    async fn newcomers(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
+    async fn newcomers(&self, run: RunId, target: &str, after: JobId, limit: usize) -> Result<Vec<Job>>;
 
     /// Decide on a pending run: hold the jobs in `held`, or clear the run if nothing is held. One transaction.
     ///
     /// Park the held jobs, unless they are running (their delivery asks for the approval itself). Queue the other
     /// jobs that waited for the run. Return false, and change nothing, if the run has been decided on already.
-    async fn set_run_approval(&self, run: i64, held: Option<&HeldJobs>, now: DateTime<Utc>) -> Result<bool>;
+    async fn set_run_approval(&self, run: RunId, held: Option<&HeldJobs>, now: DateTime<Utc>) -> Result<bool>;
 
     /// Return the approval that applies to each job: the current one of the run that opened it last. Leave out jobs
     /// without a run.
-    async fn run_approvals(&self, jobs: &[i64]) -> Result<BTreeMap<i64, OpenedBy>>;
+    async fn run_approvals(&self, jobs: &[JobId]) -> Result<BTreeMap<JobId, OpenedBy>>;
 
     /// List the runs that hold jobs back until a person decides, oldest first.
     async fn waiting_approvals(&self) -> Result<Vec<WaitingApproval>>;
 
     /// Store a person's decision on a held run, and queue its jobs. One transaction. Return how many were queued;
     /// `None` if the run is not held.
-    async fn decide_run(&self, run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
+    async fn decide_run(&self, run: RunId, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
 }
 
 /// Most runs are clear: they store nothing.
@@ -179,7 +179,7 @@ impl BrakeStore for Database {
         let mut runs = Vec::new();
         for mut row in self.pool.read("look for runs to rule on", SQL, args![]).await? {
             runs.push(Pending {
-                run: row.int(0)?,
+                run: row.id(0)?,
                 system: self.text(row.int(1)?).await?,
                 entity: self.text(row.int(2)?).await?,
                 gone: row.small(3)?,
@@ -190,7 +190,7 @@ impl BrakeStore for Database {
         Ok(runs)
     }
 
-    async fn opened(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>> {
+    async fn opened(&self, run: RunId, target: &str, after: JobId, limit: usize) -> Result<Vec<Job>> {
         // A record that the target does not hold cannot be harmed. If the target holds nothing at all, the jobs are
         // not checked one by one.
         const SQL: &str = concat!(
@@ -208,7 +208,7 @@ impl BrakeStore for Database {
         self.jobs_in(found).await
     }
 
-    async fn newcomers(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>> {
+    async fn newcomers(&self, run: RunId, target: &str, after: JobId, limit: usize) -> Result<Vec<Job>> {
         const SQL: &str = concat!(
             "SELECT ",
             job_columns!(),
@@ -222,7 +222,7 @@ impl BrakeStore for Database {
         self.jobs_in(found).await
     }
 
-    async fn set_run_approval(&self, run: i64, held: Option<&HeldJobs>, now: DateTime<Utc>) -> Result<bool> {
+    async fn set_run_approval(&self, run: RunId, held: Option<&HeldJobs>, now: DateTime<Utc>) -> Result<bool> {
         const RULE: &str = "UPDATE run SET ruling = $2 WHERE id = $1 AND ruling = 1";
         const FORGET: &str = "DELETE FROM brake WHERE run = $1";
         const ADD: &str = "INSERT INTO brake (run, target, name, offences, base, allowed, examples) \
@@ -258,24 +258,24 @@ impl BrakeStore for Database {
         Ok(true)
     }
 
-    async fn run_approvals(&self, jobs: &[i64]) -> Result<BTreeMap<i64, OpenedBy>> {
+    async fn run_approvals(&self, jobs: &[JobId]) -> Result<BTreeMap<JobId, OpenedBy>> {
         const OF: &str = "SELECT job.id, r.id, r.system, r.ruling, r.remapped, r.cause FROM json_each($1) j \
             CROSS JOIN job CROSS JOIN run r \
             WHERE job.id = CAST(j.value->>0 AS BIGINT) AND r.id = job.run";
         const TRIPPED: &str = "SELECT b.run, b.target, b.name FROM json_each($1) j CROSS JOIN brake b \
             WHERE b.run = CAST(j.value->>0 AS BIGINT)";
-        let mut opened: BTreeMap<i64, OpenedBy> = BTreeMap::new();
+        let mut opened: BTreeMap<JobId, OpenedBy> = BTreeMap::new();
         let mut runs = BTreeSet::new();
         for mut row in self.pool.read("read rulings", OF, args![rows(jobs.iter().map(|job| [job]))?]).await? {
-            let (run, approval) = (row.int(1)?, RunApproval::of(row.int_or_null(3)?)?);
+            let (run, approval) = (row.id(1)?, RunApproval::of(row.int_or_null(3)?)?);
             let (system, remapped) = (self.text(row.int(2)?).await?, row.int(4)? != 0);
             let joined = row.text(5)? == JOINED;
             let opened_by = OpenedBy { run, system, approval, remapped, joined, tripped: BTreeSet::new() };
             runs.insert([run]);
-            opened.insert(row.int(0)?, opened_by);
+            opened.insert(row.id(0)?, opened_by);
         }
         for mut row in self.pool.read("read tripped brakes", TRIPPED, args![rows(runs)?]).await? {
-            let (run, target) = (row.int(0)?, self.text(row.int(1)?).await?);
+            let (run, target) = (row.id::<RunId>(0)?, self.text(row.int(1)?).await?);
             let brake = row.text(2)?;
             for opened_by in opened.values_mut().filter(|opened_by| opened_by.run == run) {
                 opened_by.tripped.insert((target.clone(), brake.clone()));
@@ -293,7 +293,7 @@ impl BrakeStore for Database {
         let mut approvals = Vec::new();
         for mut row in self.pool.read("read approvals", RUNS, args![BRAKE]).await? {
             approvals.push(WaitingApproval {
-                run: row.int(0)?,
+                run: row.id(0)?,
                 system: self.text(row.int(1)?).await?,
                 entity: self.text(row.int(2)?).await?,
                 trigger: row.text(3)?,
@@ -308,7 +308,7 @@ impl BrakeStore for Database {
             return Ok(approvals);
         }
         for mut row in self.pool.read("read tripped brakes", TRIPS, args![]).await? {
-            let run = row.int(0)?;
+            let run = row.id::<RunId>(0)?;
             let Some(approval) = approvals.iter_mut().find(|approval| approval.run == run) else { continue };
             approval.trips.push(BrakeTrip {
                 target: self.text(row.int(1)?).await?,
@@ -322,7 +322,7 @@ impl BrakeStore for Database {
         Ok(approvals)
     }
 
-    async fn decide_run(&self, run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>> {
+    async fn decide_run(&self, run: RunId, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>> {
         const SQL: &str = "UPDATE run SET ruling = $2 WHERE id = $1 AND ruling = 2";
         let approval = if approved { RunApproval::Approved } else { RunApproval::Rejected };
         let mut tx = self.pool.begin("decide on a run").await?;
@@ -336,14 +336,14 @@ impl BrakeStore for Database {
 }
 
 /// Make the jobs of a run due now that wait for this cause.
-async fn queue_anew(tx: &mut Tx, run: i64, cause: &WaitReason, now: DateTime<Utc>) -> Result<u64> {
+async fn queue_anew(tx: &mut Tx, run: RunId, cause: &WaitReason, now: DateTime<Utc>) -> Result<u64> {
     const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, \
         error_class = NULL, updated_at = $3 WHERE run = $1 AND state = 2 AND cause = $2";
     tx.execute("queue jobs anew", SQL, args![run, cause.to_string(), micros(now)]).await
 }
 
 /// Runs whose approval the jobs of a delivery are about to wait for.
-pub(super) struct Awaited(Vec<(i64, RunApproval)>);
+pub(super) struct Awaited(Vec<(RunId, RunApproval)>);
 
 impl Awaited {
     pub(super) fn of(outcomes: &[Delivered]) -> Self {
@@ -374,7 +374,7 @@ impl Awaited {
         }
         let mut now = BTreeMap::new();
         for row in tx.rows("look at rulings", SQL, args![rows(self.0.iter().map(|(run, _)| [run]))?]).await? {
-            now.insert(row.int(0)?, RunApproval::of(row.int_or_null(1)?)?);
+            now.insert(row.id::<RunId>(0)?, RunApproval::of(row.int_or_null(1)?)?);
         }
         let over = self.0.iter().filter(|(run, awaited)| now.get(run) != Some(awaited));
         Ok(over

@@ -102,7 +102,7 @@ impl ChildStore for Database {
         let mut child_ids: BTreeMap<(String, String), Vec<(String, RecordId)>> = BTreeMap::new();
         for mut row in self.pool.read("find children", SQL, args![rows(keys)?, system]).await? {
             let asked = asked[row.small::<usize>(0)?].clone();
-            child_ids.entry(asked).or_default().push((row.text(1)?, row.int(2)?));
+            child_ids.entry(asked).or_default().push((row.text(1)?, row.id(2)?));
         }
         Ok(child_ids)
     }
@@ -149,7 +149,7 @@ impl ChildStore for Database {
 /// A row of [`PARENTS`]: the position in what was asked for, and the object that has the child.
 pub(super) fn parent(row: &mut Row) -> Result<(usize, Parent)> {
     let at = row.small(0)?;
-    Ok((at, Parent { record: row.int(1)?, object: row.text(2)?, key: row.text(3)?, child: row.text(4)? }))
+    Ok((at, Parent { record: row.id(1)?, object: row.text(2)?, key: row.text(3)?, child: row.text(4)? }))
 }
 
 /// A row of table `child`.
@@ -169,7 +169,7 @@ impl Line {
         Ok(Self {
             number: row.int(0)?,
             member: row.int(1)?,
-            record: row.int(2)?,
+            record: row.id(2)?,
             system: row.int(3)?,
             list: row.int(4)?,
             key: row.text(5)?,

@@ -118,7 +118,7 @@ impl DifferenceStore for Database {
         lines.sort_unstable();
         let mut tx = self.pool.begin("accept differences").await?;
         let mut accepted = 0;
-        let mut records: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        let mut records: BTreeMap<i64, Vec<RecordId>> = BTreeMap::new();
         for (system, record, field) in lines {
             accepted += tx.execute("accept a difference", SQL, args![system, record, field]).await?;
             records.entry(system).or_default().push(record);
@@ -135,7 +135,7 @@ impl Database {
     async fn differences_in(&self, found: Vec<Row>) -> Result<Vec<Difference>> {
         let mut differences = Vec::with_capacity(found.len());
         for mut row in found {
-            let record = row.int(0)?;
+            let record = row.id::<RecordId>(0)?;
             let name = || record.to_string();
             let field = row.text(4)?;
             let mut stored: Fields = parse(&row.text(8)?, "replica", "fields", name)?;
@@ -187,7 +187,7 @@ pub(super) async fn drop_agreed(tx: &mut Tx, replicas: &Replicas<'_>, ids: &[&st
     let lines = rows(ids.iter().map(|id| [id]))?;
     let mut agreed = Vec::new();
     for mut row in tx.rows("compare differences", READ, args![lines, replicas.system, replicas.entity]).await? {
-        let (record, field) = (row.int(0)?, row.text(1)?);
+        let (record, field) = (row.id::<RecordId>(0)?, row.text(1)?);
         let mut fields = |at, column| -> Result<Fields> {
             let text = row.text_or_null(at)?;
             text.map_or(Ok(Fields::new()), |text| parse(&text, "replica", column, || record.to_string()))
@@ -201,12 +201,12 @@ pub(super) async fn drop_agreed(tx: &mut Tx, replicas: &Replicas<'_>, ids: &[&st
     for (record, field) in &agreed {
         tx.execute("drop a difference", DROP, args![replicas.system, *record, field.as_str()]).await?;
     }
-    let records: Vec<i64> = agreed.into_iter().map(|(record, _)| record).collect();
+    let records: Vec<RecordId> = agreed.into_iter().map(|(record, _)| record).collect();
     wake_differing(tx, replicas.system, &records, replicas.now).await
 }
 
 /// Queue the jobs again that wait for a difference of these records.
-async fn wake_differing(tx: &mut Tx, system: i64, records: &[i64], now: DateTime<Utc>) -> Result<()> {
+async fn wake_differing(tx: &mut Tx, system: i64, records: &[RecordId], now: DateTime<Utc>) -> Result<()> {
     const SQL: Sql = by_cause!(
         "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, error_class = NULL, \
             updated_at = $3 WHERE target = $2 AND state = 2 AND ",

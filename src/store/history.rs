@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    RecordId, Result,
+    JobId, RecordId, Result, RunId,
     database::Database,
     replicas::Replicas,
     sql::{Row, Tx, args, rows},
@@ -47,23 +47,23 @@ pub enum ChangeOp {
 #[serde(into = "String")]
 pub enum Origin {
     /// A run saw the change.
-    Run(i64),
+    Run(RunId),
     /// A delivery made the change.
-    Job(i64),
+    Job(JobId),
 }
 
 impl Origin {
     fn code(self) -> (i64, i64) {
         match self {
-            Self::Run(run) => (0, run),
-            Self::Job(job) => (1, job),
+            Self::Run(run) => (0, run.into()),
+            Self::Job(job) => (1, job.into()),
         }
     }
 
     fn of(kind: i64, number: i64) -> Result<Self> {
         match kind {
-            0 => Ok(Self::Run(number)),
-            1 => Ok(Self::Job(number)),
+            0 => Ok(Self::Run(RunId(number))),
+            1 => Ok(Self::Job(JobId(number))),
             _ => Err(unknown_code("change_log", "cause_kind", kind)),
         }
     }
@@ -104,7 +104,7 @@ pub trait HistoryStore: Send + Sync {
     async fn changes(&self, record: RecordId, limit: u32) -> Result<Vec<Change>>;
 
     /// Return the changes that a run saw, oldest first: those numbered above `after`, at most `limit`.
-    async fn changes_of_run(&self, run: i64, after: i64, limit: u32) -> Result<Vec<Change>>;
+    async fn changes_of_run(&self, run: RunId, after: i64, limit: u32) -> Result<Vec<Change>>;
 
     /// Return all known changes of records, oldest first.
     async fn history(&self, records: &[RecordId]) -> Result<Vec<Change>>;
@@ -156,7 +156,7 @@ impl HistoryStore for Database {
         self.changes_in(found).await
     }
 
-    async fn changes_of_run(&self, run: i64, after: i64, limit: u32) -> Result<Vec<Change>> {
+    async fn changes_of_run(&self, run: RunId, after: i64, limit: u32) -> Result<Vec<Change>> {
         const SQL: &str = changes!("WHERE c.cause_kind = 0 AND c.cause = $1 AND c.id > $2 ORDER BY c.id LIMIT $3");
         let found = self.pool.read("read a run's changes", SQL, args![run, after, i64::from(limit)]).await?;
         self.changes_in(found).await
@@ -189,7 +189,8 @@ impl HistoryStore for Database {
         let asked = rows(records.iter().map(|record| [record]))?;
         let found =
             self.pool.read("look for flapping records", OFTEN, args![asked, system, since, i64::from(often)]).await?;
-        let flapping = found.iter().map(|row| row.int(0).map(|record| [record])).collect::<Result<Vec<_>>>()?;
+        let flapping =
+            found.iter().map(|row| row.id(0).map(|record: RecordId| [record])).collect::<Result<Vec<_>>>()?;
         let mut writes = Vec::new();
         if flapping.is_empty() {
             return Ok(writes);
@@ -197,7 +198,7 @@ impl HistoryStore for Database {
         for mut row in self.pool.read("read our last writes", WRITES, args![rows(flapping)?, system, since]).await? {
             let id = row.int(3)?;
             let fields = parse(&row.text(2)?, "change_log", "fields", || id.to_string())?;
-            writes.push((row.int(0)?, ChangeOp::of(row.int(1)?)?, fields));
+            writes.push((row.id(0)?, ChangeOp::of(row.int(1)?)?, fields));
         }
         Ok(writes)
     }
@@ -210,7 +211,7 @@ impl Database {
             let id = row.int(0)?;
             changes.push(Change {
                 id,
-                record: row.int(1)?,
+                record: row.id(1)?,
                 entity: self.text(row.int(2)?).await?,
                 system: self.text(row.int(3)?).await?,
                 op: ChangeOp::of(row.int(4)?)?,

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Job, JobState, RecordId, Result,
+    Job, JobId, JobState, RecordId, Result,
     database::Database,
     queue::job_columns,
     sql::{Arg, args, rows},
@@ -26,7 +26,7 @@ pub struct JobFilter {
     pub states: Vec<JobState>,
     pub cause: Option<WaitReason>,
     pub record: Option<RecordId>,
-    pub ids: Vec<i64>,
+    pub ids: Vec<JobId>,
     /// How many jobs at most; 0 = all.
     pub limit: u32,
 }
@@ -88,10 +88,10 @@ pub trait JobStore: Send + Sync {
     async fn restore(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
 
     /// Return the attempts of a job, oldest first.
-    async fn attempts(&self, job: i64) -> Result<Vec<Attempt>>;
+    async fn attempts(&self, job: JobId) -> Result<Vec<Attempt>>;
 
     /// Of these jobs of a target, return those after whose last attempt another write to the target has succeeded.
-    async fn gone_through_since(&self, target: &str, jobs: &[i64]) -> Result<Vec<i64>>;
+    async fn gone_through_since(&self, target: &str, jobs: &[JobId]) -> Result<Vec<JobId>>;
 }
 
 /// Every part of the filter is a parameter; an absent one matches everything. $1 target, $2 entity, $3 cause, $4
@@ -208,7 +208,7 @@ impl JobStore for Database {
         self.pool.execute("take discarded jobs back", SQL, args).await
     }
 
-    async fn attempts(&self, job: i64) -> Result<Vec<Attempt>> {
+    async fn attempts(&self, job: JobId) -> Result<Vec<Attempt>> {
         const SQL: &str =
             "SELECT at, op, outcome, message, status, requests, millis FROM attempt WHERE job = $1 ORDER BY id";
         let mut attempts = Vec::new();
@@ -226,7 +226,7 @@ impl JobStore for Database {
         Ok(attempts)
     }
 
-    async fn gone_through_since(&self, target: &str, jobs: &[i64]) -> Result<Vec<i64>> {
+    async fn gone_through_since(&self, target: &str, jobs: &[JobId]) -> Result<Vec<JobId>> {
         const SQL: &str = "WITH last (job, attempt) AS ( \
                 SELECT a.job, max(a.id) FROM json_each($1) i CROSS JOIN attempt a \
                 WHERE a.job = CAST(i.value->>0 AS BIGINT) GROUP BY a.job), \
@@ -237,6 +237,6 @@ impl JobStore for Database {
             SELECT last.job FROM last CROSS JOIN done WHERE last.attempt < done.attempt ORDER BY last.job";
         let args = args![rows(jobs.iter().map(|job| [job]))?, self.name(target).await?];
         let mut found = self.pool.read("look for writes that went through", SQL, args).await?;
-        found.iter_mut().map(|row| row.int(0)).collect()
+        found.iter_mut().map(|row| row.id(0)).collect()
     }
 }

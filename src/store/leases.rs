@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Result, StoreError,
+    Fence, Result, StoreError,
     database::Database,
     sql::{Arg, Tx, args},
     values::{after, micros},
@@ -21,7 +21,7 @@ use super::{
 pub struct Lease {
     pub name: String,
     pub owner: String,
-    pub fence: i64,
+    pub fence: Fence,
 }
 
 /// Table family `lease`: who works alone on what. Called by `sync::context`, `sync::brakes`, `sync::pull`,
@@ -67,7 +67,7 @@ impl LeaseStore for Database {
             WHERE lease.until <= $3 RETURNING fence";
         let taken = self.pool.write("acquire a lease", SQL, args![name, owner, micros(now), after(now, lease)]).await?;
         let Some(row) = taken.first() else { return Ok(None) };
-        Ok(Some(Lease { name: name.to_owned(), owner: owner.to_owned(), fence: row.int(0)? }))
+        Ok(Some(Lease { name: name.to_owned(), owner: owner.to_owned(), fence: row.id(0)? }))
     }
 
     async fn keep(&self, lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Intent, NewJob, RecordId, Result, StoreError,
+    Intent, JobId, NewJob, RecordId, Result, StoreError,
     database::Database,
     queue::open_jobs,
     sql::{Row, Tx, args, rows},
@@ -121,7 +121,7 @@ impl MergeStore for Database {
         let records = rows(records.iter().map(|record| [record]))?;
         let mut merged = BTreeMap::new();
         for mut row in self.pool.read("read merged fields", SQL, args![records]).await? {
-            let record = row.int(0)?;
+            let record = row.id::<RecordId>(0)?;
             let fields = parse(&row.text(2)?, "merged", "fields", || record.to_string())?;
             merged.insert(record, Merged { revision: row.int(1)?, fields });
         }
@@ -137,10 +137,10 @@ impl MergeStore for Database {
         let system = self.name(system).await?;
         let mut sent = BTreeMap::new();
         for mut row in self.pool.read("read what may have been told", SQL, args![records, system]).await? {
-            let job = row.int(1)?;
+            let job = row.id::<JobId>(1)?;
             let intent: Intent = parse(&row.text(2)?, "job", "intent", || job.to_string())?;
             if !intent.shared.is_empty() {
-                sent.insert(row.int(0)?, intent.shared);
+                sent.insert(row.id(0)?, intent.shared);
             }
         }
         Ok(sent)
@@ -194,7 +194,7 @@ impl Database {
     async fn conflicts_in(&self, found: Vec<Row>) -> Result<Vec<Conflict>> {
         let mut conflicts = Vec::with_capacity(found.len());
         for mut row in found {
-            let record = row.int(0)?;
+            let record = row.id::<RecordId>(0)?;
             conflicts.push(Conflict {
                 record,
                 entity: self.text(row.int(1)?).await?,

@@ -51,6 +51,7 @@ mod seal;
 mod sole;
 mod steps;
 
+pub use crate::ids::{Fence, JobId, RecordId, RunId};
 pub use backup::backup;
 pub use brakes::{BrakeStore, BrakeTrip, HeldJobs, OpenedBy, Pending, RunApproval, ViolationExample, WaitingApproval};
 pub use children::{Child, ChildStore, Parent};
@@ -74,7 +75,7 @@ pub use open::open;
 pub use pages::{KnownRows, Numbers, PageCommit, PageStore, ShownRow};
 pub use queue::{Claim, Intent, Job, JobState, NewJob, QueueStore, Turn};
 pub use readings::{MappingRevision, OrderReadings, Proven, Reading, ReadingStore, StockEvidence};
-pub use records::{Called, Identified, Namesake, RecordId, RecordStore, RefQuery, Unidentified};
+pub use records::{Called, Identified, Namesake, RecordStore, RefQuery, Unidentified};
 pub use rejections::{Rejection, RejectionStore, UnreadableRow};
 pub use replicas::{Linked, Replica, ReplicaStore, ReplicaWrite, Slice};
 pub use runs::{Balance, JOINED, LastListing, NewRun, Run, RunKind, RunStore};

@@ -296,7 +296,7 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        JobFilter, JobState, MappingRevision, OrderReadings, Reading, RunKind, StockEvidence, Store, backup,
+        JobFilter, JobState, MappingRevision, OrderReadings, Reading, RecordId, RunKind, StockEvidence, Store, backup,
     };
 
     #[tokio::test]
@@ -323,7 +323,7 @@ mod tests {
         let revision = MappingRevision { mapping: u64::MAX, adapter: 9_223_372_036_854_775_809 };
         let whole_at = Some(time("2026-11-30T10:00:00.250Z"));
         assert_eq!(reading, Reading { revision: Some(revision), whole_at, ..Reading::default() });
-        let had = BTreeMap::from([("shop".to_owned(), BTreeSet::from([7, 9]))]);
+        let had = BTreeMap::from([("shop".to_owned(), BTreeSet::from([RecordId(7), RecordId(9)]))]);
         let stock = Some(StockEvidence { since: 3, listed: 5, had });
         assert_eq!(store.reading("erp", "stock").await.unwrap(), Reading { stock, ..Reading::default() });
         let orders = Some(OrderReadings { before: 2, last: 4 });
@@ -379,10 +379,14 @@ mod tests {
             assert!(!saved.reading("shop", "product").await.unwrap().is_adopted, "a backup from step {known}");
 
             let store = open(&url).await.unwrap();
-            assert_eq!(store.record("product", "H-1").await.unwrap(), Some(7), "from step {known}");
+            assert_eq!(store.record("product", "H-1").await.unwrap(), Some(RecordId(7)), "from step {known}");
             let jobs = store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
-            assert_eq!((jobs.len(), jobs[0].state, jobs[0].record), (1, JobState::Queued, 7), "from step {known}");
-            assert_eq!(store.replicas_of(&[7]).await.unwrap()[0].fields["sku"], "H-1", "from step {known}");
+            assert_eq!(
+                (jobs.len(), jobs[0].state, jobs[0].record),
+                (1, JobState::Queued, RecordId(7)),
+                "from step {known}"
+            );
+            assert_eq!(store.replicas_of(&[RecordId(7)]).await.unwrap()[0].fields["sku"], "H-1", "from step {known}");
             readings_are_as_they_were(&*store).await;
         }
     }
@@ -405,9 +409,10 @@ mod tests {
         connection.close().await.unwrap();
 
         let store = open(&format!("sqlite://{}", path.display())).await.unwrap();
-        let children = store.children_of(&[7, 8]).await.unwrap();
+        let children = store.children_of(&[RecordId(7), RecordId(8)]).await.unwrap();
         let of = |record: i64, system: &str, key: &str| {
-            let mut found = children[&record].iter().filter(|child| child.system == system && child.key == key);
+            let mut found =
+                children[&RecordId(record)].iter().filter(|child| child.system == system && child.key == key);
             found.next().map(|child| (child.list.as_str(), child.id.as_str(), child.member)).unwrap()
         };
         let ((list, id, at_erp), (_, _, at_shop)) = (of(7, "erp", "M"), of(7, "shop", "M"));

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
-    Balance, ConflictMark, Lease, MergedWrite, NewChange, NewJob, RecordId, Rejection, ReplicaWrite, Result,
+    Balance, ConflictMark, Lease, MergedWrite, NewChange, NewJob, RecordId, Rejection, ReplicaWrite, Result, RunId,
     StoreError,
     database::Database,
     differences::drop_agreed,
@@ -50,7 +50,7 @@ pub struct KnownRows {
 /// Everything that a page makes durable, in one transaction.
 #[derive(Clone, Debug, Default)]
 pub struct PageCommit {
-    pub run: i64,
+    pub run: RunId,
     pub system: String,
     pub entity: String,
     pub replicas: Vec<ReplicaWrite>,

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
-    Result,
+    Result, RunId,
     database::Database,
     replicas::Replicas,
     sql::{Sql, Tx, args, by_cause, range, rows},
@@ -175,7 +175,7 @@ impl RejectionStore for Database {
 pub(super) async fn reject<'a>(
     tx: &mut Tx,
     replicas: &Replicas<'_>,
-    (run, whole): (i64, Option<i64>),
+    (run, whole): (RunId, Option<RunId>),
     resolved: &[&str],
     rejections: impl IntoIterator<Item = &'a Rejection>,
 ) -> Result<()> {

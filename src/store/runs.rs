@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Result, StoreError,
+    Result, RunId, StoreError,
     database::Database,
     sql::{Arg, Row, args},
     values::{micros, time, unknown_code},
@@ -47,7 +47,7 @@ pub enum RunKind {
 /// One execution of a pull.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Run {
-    pub id: i64,
+    pub id: RunId,
     pub system: String,
     pub entity: String,
     pub kind: RunKind,
@@ -65,13 +65,13 @@ pub struct LastListing {
     pub entity: String,
     pub kind: RunKind,
     /// Number of the last one that has ended.
-    pub run: i64,
+    pub run: RunId,
     /// When it began.
     pub began: DateTime<Utc>,
     /// Why it failed.
     pub error: Option<String>,
     /// Number of the last one that succeeded, and when it began.
-    pub good: Option<(i64, DateTime<Utc>)>,
+    pub good: Option<(RunId, DateTime<Utc>)>,
 }
 
 /// Trigger of a run that offers known records to a target, flow, field or rule that has joined.
@@ -102,16 +102,16 @@ impl<'a> NewRun<'a> {
 #[async_trait]
 pub trait RunStore: Send + Sync {
     /// Begin a run and return its number. `trigger` says what started it, for people; see also [`JOINED`].
-    async fn begin_run(&self, run: NewRun<'_>, now: DateTime<Utc>) -> Result<i64>;
+    async fn begin_run(&self, run: NewRun<'_>, now: DateTime<Utc>) -> Result<RunId>;
 
     /// End a run: store its balance and, if it failed, its error. Idempotent.
-    async fn end_run(&self, run: i64, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()>;
+    async fn end_run(&self, run: RunId, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()>;
 
     /// List the last `limit` runs, newest first.
     async fn runs(&self, limit: u32) -> Result<Vec<Run>>;
 
     /// Return a run, if there is one of this number.
-    async fn run(&self, run: i64) -> Result<Option<Run>>;
+    async fn run(&self, run: RunId) -> Result<Option<Run>>;
 
     /// For each system, entity and kind, return the last listing that has ended, and the last that succeeded. Runs
     /// of [`RunKind::Single`] are no listings.
@@ -147,16 +147,20 @@ macro_rules! select_runs {
 
 #[async_trait]
 impl RunStore for Database {
-    async fn begin_run(&self, NewRun { system, entity, kind, trigger }: NewRun<'_>, now: DateTime<Utc>) -> Result<i64> {
+    async fn begin_run(
+        &self,
+        NewRun { system, entity, kind, trigger }: NewRun<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<RunId> {
         const SQL: &str =
             "INSERT INTO run (system, entity, kind, cause, started_at) VALUES ($1, $2, $3, $4, $5) RETURNING id";
         let (system, entity) = (self.name(system).await?, self.name(entity).await?);
         let made =
             self.pool.write("begin a run", SQL, args![system, entity, kind.code(), trigger, micros(now)]).await?;
-        made.first().map_or(Err(StoreError::Stale("run")), |row| row.int(0))
+        made.first().map_or(Err(StoreError::Stale("run")), |row| row.id(0))
     }
 
-    async fn end_run(&self, run: i64, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()> {
+    async fn end_run(&self, run: RunId, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()> {
         const SQL: &str = "UPDATE run SET seen = $2, unchanged = $3, changed = $4, skipped = $5, rejected = $6, \
             gone = $7, error = $8, finished_at = $9 WHERE id = $1";
         let mut args = balance_args(run, balance);
@@ -170,7 +174,7 @@ impl RunStore for Database {
         self.runs_in(found).await
     }
 
-    async fn run(&self, run: i64) -> Result<Option<Run>> {
+    async fn run(&self, run: RunId) -> Result<Option<Run>> {
         const SQL: &str = select_runs!("WHERE id = $1");
         let found = self.pool.read("read a run", SQL, args![run]).await?;
         Ok(self.runs_in(found).await?.pop())
@@ -192,10 +196,10 @@ impl RunStore for Database {
                 system: row.text(0)?,
                 entity: row.text(1)?,
                 kind: RunKind::of(row.int(2)?)?,
-                run: row.int(3)?,
+                run: row.id(3)?,
                 began: time(row.int(4)?),
                 error: row.text_or_null(5)?,
-                good: row.int_or_null(6)?.zip(row.int_or_null(7)?.map(time)),
+                good: row.id_or_null(6)?.zip(row.int_or_null(7)?.map(time)),
             });
         }
         Ok(listings)
@@ -207,7 +211,7 @@ impl Database {
         let mut runs = Vec::with_capacity(found.len());
         for mut row in found {
             runs.push(Run {
-                id: row.int(0)?,
+                id: row.id(0)?,
                 system: self.text(row.int(1)?).await?,
                 entity: self.text(row.int(2)?).await?,
                 kind: RunKind::of(row.int(3)?)?,
@@ -230,7 +234,7 @@ impl Database {
 }
 
 /// Parameters of a statement about a run: its number, then its counts.
-pub(super) fn balance_args(run: i64, balance: &Balance) -> Vec<Arg> {
+pub(super) fn balance_args(run: RunId, balance: &Balance) -> Vec<Arg> {
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     args![
         run,

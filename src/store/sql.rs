@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use sqlx::{Column as _, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction, TypeInfo as _, ValueRef as _};
 
-use super::{Result, StoreError};
+use super::{Fence, JobId, RecordId, Result, RunId, StoreError};
 
 /// A statement, in the dialect of each database.
 #[derive(Clone, Copy)]
@@ -42,6 +42,26 @@ impl From<Option<i64>> for Arg {
         Self::Int(value)
     }
 }
+
+macro_rules! bound_as_numbers {
+    ($($id:ident),+) => {
+        $(
+            impl From<$id> for Arg {
+                fn from(id: $id) -> Self {
+                    Self::Int(Some(id.into()))
+                }
+            }
+
+            impl From<Option<$id>> for Arg {
+                fn from(id: Option<$id>) -> Self {
+                    Self::Int(id.map(i64::from))
+                }
+            }
+        )+
+    };
+}
+
+bound_as_numbers!(Fence, JobId, RecordId, RunId);
 
 impl From<&str> for Arg {
     fn from(value: &str) -> Self {
@@ -149,6 +169,15 @@ impl Row {
             Some(Cell::Text(_)) => Err(self.problem(column, "is text where a number was expected")),
             None => Err(self.problem(column, "is absent")),
         }
+    }
+
+    /// Take the number of a record, a run or a job, or a fence.
+    pub(super) fn id<T: From<i64>>(&self, column: usize) -> Result<T> {
+        self.int(column).map(T::from)
+    }
+
+    pub(super) fn id_or_null<T: From<i64>>(&self, column: usize) -> Result<Option<T>> {
+        Ok(self.int_or_null(column)?.map(T::from))
     }
 
     /// Take a number of a smaller type.

@@ -75,7 +75,7 @@ impl StockStore for Database {
         let system = self.name(system).await?;
         let mut reservations = BTreeMap::new();
         for mut row in self.pool.read("read what is held", SQL, args![system]).await? {
-            let (record, text) = (row.int(0)?, row.text(1)?);
+            let (record, text) = (row.id::<RecordId>(0)?, row.text(1)?);
             let quantity = decimal::parse(&text).ok_or_else(|| StoreError::Row {
                 table: "held",
                 column: "quantity",

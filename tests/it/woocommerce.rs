@@ -22,6 +22,7 @@ use vaiven::internals::{
         logins::InMemory,
     },
     sandbox::{Checkout, Fault, FaultKind, Options},
+    store::JobId,
 };
 
 use super::sandbox::shop::Running;
@@ -32,7 +33,7 @@ struct Saved(Mutex<Captures>);
 
 #[async_trait]
 impl Progress for Saved {
-    async fn save(&self, _: i64, done: &Captures) -> Result<(), Failure> {
+    async fn save(&self, _: JobId, done: &Captures) -> Result<(), Failure> {
         self.0.lock().unwrap().clone_from(done);
         Ok(())
     }
@@ -93,7 +94,7 @@ async fn the_currency_of_the_shop_can_be_compared_with_the_setting() {
 
 fn write(job: i64, op: Op, key: &str, id: Option<&str>, body: Value) -> Write {
     Write {
-        job,
+        job: JobId(job),
         op,
         key: key.into(),
         id: id.map(str::to_owned),
@@ -456,7 +457,7 @@ async fn a_hundred_stocks_of_simple_products_are_one_request() {
     assert_eq!(shop.shop.requests().values().sum::<u64>() - before, 1);
     assert_eq!(outcomes.len(), 100);
     for outcome in outcomes {
-        match (outcome.job, outcome.result) {
+        match (outcome.job.0, outcome.result) {
             (7, result) => assert_eq!(result.unwrap_err().class, Class::Rejected, "one bad item hurts nobody else"),
             (job, result) => assert_eq!(result.unwrap().stored.unwrap()["stock_quantity"], job),
         }

@@ -30,7 +30,7 @@ pub struct LaggingStore {
     env: Env,
     is_hesitant: bool,
     /// By job: until when its worker is cut off.
-    jobs_cut_off: Mutex<BTreeMap<i64, DateTime<Utc>>>,
+    jobs_cut_off: Mutex<BTreeMap<JobId, DateTime<Utc>>>,
     /// If set: until when every worker is cut off, whatever its jobs.
     all_cut_off: Mutex<Option<DateTime<Utc>>>,
 }
@@ -57,7 +57,7 @@ impl LaggingStore {
     }
 
     /// Delays a worker that is about to report on `jobs`.
-    async fn delay_jobs(&self, method: &str, jobs: Vec<i64>) {
+    async fn delay_jobs(&self, method: &str, jobs: Vec<JobId>) {
         let Some(until) = self.draw_cut_off(method) else { return };
         self.jobs_cut_off.lock().unwrap().extend(jobs.into_iter().map(|job| (job, until)));
         self.env.clock.sleep_until(until).await;
@@ -70,7 +70,7 @@ impl LaggingStore {
         self.env.clock.sleep_until(until).await;
     }
 
-    async fn renew_late(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
+    async fn renew_late(&self, jobs: &[(JobId, Fence)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<JobId>> {
         let until = {
             let (jobs_cut_off, all_cut_off) = (self.jobs_cut_off.lock().unwrap(), *self.all_cut_off.lock().unwrap());
             jobs.iter().filter_map(|(job, _)| jobs_cut_off.get(job).copied()).chain(all_cut_off).max()
@@ -86,7 +86,7 @@ impl LaggingStore {
         self.inner.children_of(records).await
     }
 
-    async fn intend_late(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>> {
+    async fn intend_late(&self, intents: &[(JobId, Fence, Intent)], now: DateTime<Utc>) -> Result<Vec<JobId>> {
         self.delay_jobs("intend", intents.iter().map(|(job, _, _)| *job).collect()).await;
         self.inner.intend(intents, now).await
     }

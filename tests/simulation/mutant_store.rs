@@ -25,9 +25,9 @@ pub struct MutantStore {
 #[derive(Default)]
 struct Seen {
     /// The latest fence of each job.
-    fences: BTreeMap<i64, i64>,
+    fences: BTreeMap<JobId, Fence>,
     /// Target and record of each job being delivered.
-    running: BTreeMap<i64, (String, RecordId)>,
+    running: BTreeMap<JobId, (String, RecordId)>,
 }
 
 impl MutantStore {
@@ -36,7 +36,7 @@ impl MutantStore {
         Self { mutant, inner, seen: Mutex::default() }
     }
 
-    fn fence(&self, job: i64, fence: i64) -> i64 {
+    fn fence(&self, job: JobId, fence: Fence) -> Fence {
         match self.mutant {
             Mutant::ForgottenFence => self.seen.lock().unwrap().fences.get(&job).copied().unwrap_or(fence),
             _ => fence,
@@ -109,12 +109,12 @@ impl MutantStore {
         Ok(jobs)
     }
 
-    async fn mutated_renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
+    async fn mutated_renew(&self, jobs: &[(JobId, Fence)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<JobId>> {
         let jobs: Vec<_> = jobs.iter().map(|(job, fence)| (*job, self.fence(*job, *fence))).collect();
         self.inner.renew(&jobs, lease, now).await
     }
 
-    async fn mutated_intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>> {
+    async fn mutated_intend(&self, intents: &[(JobId, Fence, Intent)], now: DateTime<Utc>) -> Result<Vec<JobId>> {
         if self.mutant == Mutant::SkippedIntent {
             return Ok(intents.iter().map(|(job, _, _)| *job).collect());
         }

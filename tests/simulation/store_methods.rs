@@ -60,10 +60,10 @@ macro_rules! store_methods {
                 children_of(records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>>;
             }
             RunStore {
-                begin_run(run: NewRun<'_>, now: DateTime<Utc>) -> Result<i64>;
-                end_run(run: i64, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()>;
+                begin_run(run: NewRun<'_>, now: DateTime<Utc>) -> Result<RunId>;
+                end_run(run: RunId, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()>;
                 runs(limit: u32) -> Result<Vec<Run>>;
-                run(run: i64) -> Result<Option<Run>>;
+                run(run: RunId) -> Result<Option<Run>>;
                 listings() -> Result<Vec<LastListing>>;
             }
             PageStore {
@@ -76,9 +76,9 @@ macro_rules! store_methods {
                 claim(claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
                 claim_exclusively(jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>>;
                 soonest(target: &str) -> Result<Vec<(String, DateTime<Utc>)>>;
-                renew(jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
-                release(jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
-                intend(intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
+                renew(jobs: &[(JobId, Fence)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<JobId>>;
+                release(jobs: &[(JobId, Fence)], now: DateTime<Utc>) -> Result<()>;
+                intend(intents: &[(JobId, Fence, Intent)], now: DateTime<Utc>) -> Result<Vec<JobId>>;
                 hurry(later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
             }
             DeliveryStore {
@@ -93,8 +93,8 @@ macro_rules! store_methods {
                 retry(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
                 discard(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
                 restore(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
-                attempts(job: i64) -> Result<Vec<Attempt>>;
-                gone_through_since(target: &str, jobs: &[i64]) -> Result<Vec<i64>>;
+                attempts(job: JobId) -> Result<Vec<Attempt>>;
+                gone_through_since(target: &str, jobs: &[JobId]) -> Result<Vec<JobId>>;
             }
             StockStore {
                 unreserved_orders(entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
@@ -118,16 +118,16 @@ macro_rules! store_methods {
             }
             BrakeStore {
                 pending() -> Result<Vec<Pending>>;
-                opened(run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
-                newcomers(run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
-                set_run_approval(run: i64, held: Option<&HeldJobs>, now: DateTime<Utc>) -> Result<bool>;
-                run_approvals(jobs: &[i64]) -> Result<BTreeMap<i64, OpenedBy>>;
+                opened(run: RunId, target: &str, after: JobId, limit: usize) -> Result<Vec<Job>>;
+                newcomers(run: RunId, target: &str, after: JobId, limit: usize) -> Result<Vec<Job>>;
+                set_run_approval(run: RunId, held: Option<&HeldJobs>, now: DateTime<Utc>) -> Result<bool>;
+                run_approvals(jobs: &[JobId]) -> Result<BTreeMap<JobId, OpenedBy>>;
                 waiting_approvals() -> Result<Vec<WaitingApproval>>;
-                decide_run(run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
+                decide_run(run: RunId, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
             }
             HistoryStore {
                 changes(record: RecordId, limit: u32) -> Result<Vec<Change>>;
-                changes_of_run(run: i64, after: i64, limit: u32) -> Result<Vec<Change>>;
+                changes_of_run(run: RunId, after: i64, limit: u32) -> Result<Vec<Change>>;
                 history(records: &[RecordId]) -> Result<Vec<Change>>;
                 written_often(
                     system: &str, records: &[RecordId], since: DateTime<Utc>, often: u32

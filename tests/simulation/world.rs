@@ -484,7 +484,7 @@ impl Simulation {
         }
         for conflict in self.store_runtime.run_method(store.conflicts(100)).unwrap() {
             let side = if self.rng.permille(500) { "erp" } else { "shop" };
-            self.wire.note(format!("decide {} of record {:?}: {side}", conflict.field, conflict.record));
+            self.wire.note(format!("decide {} of record {}: {side}", conflict.field, conflict.record));
             let decision = Decision::Take(side.to_owned());
             match self.store_runtime.run_method(decide(&store, &routes, &conflict, &decision, self.env.now())) {
                 // The conflict has changed or is gone.

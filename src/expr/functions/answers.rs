@@ -5,11 +5,12 @@ use std::{cell::RefCell, sync::Arc};
 use rhai::{Dynamic, Engine};
 
 use super::{Res, fail};
+use crate::ids::RecordId;
 
 /// What a push knows of its target.
 pub trait Answers {
     /// The target's id of a record.
-    fn id_of(&self, entity: &str, record: i64) -> Option<String>;
+    fn id_of(&self, entity: &str, record: RecordId) -> Option<String>;
     /// The target's id of a part, by list (`product.variants`) and part key.
     fn part_id(&self, list: &str, key: &str) -> Option<String>;
 }
@@ -32,7 +33,9 @@ pub fn with_answers<R>(answers: Arc<dyn Answers>, work: impl FnOnce() -> R) -> R
 }
 
 pub(super) fn register(engine: &mut Engine) {
-    engine.register_fn("id_of", |entity: &str, record: i64| ask("id_of", |answers| answers.id_of(entity, record)));
+    engine.register_fn("id_of", |entity: &str, record: i64| {
+        ask("id_of", |answers| answers.id_of(entity, RecordId(record)))
+    });
     engine.register_fn("id_of", |_: &str, (): ()| Dynamic::UNIT);
     engine.register_fn("part_id", |list: &str, key: &str| ask("part_id", |answers| answers.part_id(list, key)));
     engine.register_fn("part_id", |_: &str, (): ()| Dynamic::UNIT);

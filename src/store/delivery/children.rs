@@ -117,7 +117,7 @@ async fn keys(tx: &mut Tx, shown: &[Shown]) -> Result<BTreeMap<RecordId, String>
         WHERE k.id = CAST(j.value->>0 AS BIGINT) AND k.key IS NOT NULL";
     let mut keys = BTreeMap::new();
     for mut row in tx.rows("read keys", SQL, args![rows(shown.iter().map(|one| [one.record]))?]).await? {
-        keys.insert(row.int(0)?, row.text(1)?);
+        keys.insert(row.id(0)?, row.text(1)?);
     }
     Ok(keys)
 }

@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Attempt, DifferenceMark, Intent, Job, JobState, NewChange, Rejection, Replica, ReplicaWrite, Result, StoreError,
+    Attempt, DifferenceMark, Fence, Intent, Job, JobId, JobState, NewChange, RecordId, Rejection, Replica,
+    ReplicaWrite, Result, RunId, StoreError,
     brakes::{Awaited, wake_over},
     database::Database,
     differences::{drop_agreed, mark_differences},
@@ -69,8 +70,8 @@ pub enum Answer {
 /// How one job ended, and what is to be recorded of its target.
 #[derive(Clone, Debug)]
 pub struct Delivered {
-    pub job: i64,
-    pub fence: i64,
+    pub job: JobId,
+    pub fence: Fence,
     pub verdict: Verdict,
     pub replica: Option<ReplicaWrite>,
     /// The replica that `replica` was made from. Fields that are equal in both were not written: they keep what a
@@ -122,7 +123,7 @@ impl Delivered {
 #[derive(Clone, Debug, Default)]
 pub struct DeliverSummary {
     /// Jobs that had lost their lease: nothing of them was written.
-    pub lost: Vec<i64>,
+    pub lost: Vec<JobId>,
     /// How many jobs were woken because what they waited for now exists at their target.
     pub woken: u64,
 }
@@ -189,7 +190,7 @@ const CLOSE_DONE: &str = "UPDATE job SET state = CASE WHEN job.again = 1 THEN 0 
 const CLOSE: &str = close!("(job.again = 1 AND CAST(j.value->>2 AS BIGINT) <> 0)");
 
 type Line<'a> =
-    (i64, i64, i64, i64, i64, Option<String>, i64, Option<&'a WaitReason>, Option<&'a str>, Option<&'a str>);
+    (JobId, Fence, i64, i64, i64, Option<String>, i64, Option<&'a WaitReason>, Option<&'a str>, Option<&'a str>);
 
 #[async_trait]
 impl DeliveryStore for Database {
@@ -224,16 +225,16 @@ impl DeliveryStore for Database {
             outcomes.iter().partition(|outcome| matches!(outcome.verdict, Verdict::Done { .. }));
         let lines = other.into_iter().map(|outcome| line(outcome, now)).collect::<Result<Vec<_>>>()?;
         let over = awaited.over(&mut tx).await?;
-        let mut held = HashSet::with_capacity(outcomes.len());
+        let mut held: HashSet<JobId> = HashSet::with_capacity(outcomes.len());
         let finished: Vec<_> = finished.into_iter().map(|outcome| (outcome.job, outcome.fence)).collect();
         if !finished.is_empty() {
             for row in tx.rows("close done jobs", CLOSE_DONE, args![rows(finished)?, micros(now)]).await? {
-                held.insert(row.int(0)?);
+                held.insert(row.id(0)?);
             }
         }
         if !lines.is_empty() {
             for row in tx.rows("close jobs", CLOSE, args![rows(lines)?, micros(now)]).await? {
-                held.insert(row.int(0)?);
+                held.insert(row.id(0)?);
             }
         }
         let (held, lost): (Vec<_>, Vec<_>) = outcomes.iter().partition(|outcome| held.contains(&outcome.job));
@@ -414,7 +415,7 @@ async fn take_answers(tx: &mut Tx, replicas: &Replicas<'_>, held: &[&Delivered])
         Answer::Unread(rejection) => Some(rejection),
         Answer::Silent | Answer::Read => None,
     });
-    reject(tx, replicas, (0, None), &read, unread).await
+    reject(tx, replicas, (RunId(0), None), &read, unread).await
 }
 
 async fn append_attempts(tx: &mut Tx, held: &[&Delivered]) -> Result<()> {
@@ -451,7 +452,7 @@ async fn wake_early(tx: &mut Tx, replicas: &Replicas<'_>, waits: &[(i64, String,
         updated_at = $3 \
         WHERE target = $2 AND state = 2 AND cause IN (SELECT j.value->>0 FROM json_each($1) j)";
     // A job that waits for a record without a key waits for its number.
-    let number = |key: &str| key.strip_prefix('#').and_then(|number| number.parse::<i64>().ok());
+    let number = |key: &str| key.strip_prefix('#').and_then(|number| number.parse::<RecordId>().ok());
     let numbers = rows(waits.iter().map(|(_, key, _)| [number(key)]))?;
     // If several records have the key, the system that gave it comes before the key.
     let lines = rows(

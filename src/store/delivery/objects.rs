@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Answer, Delivered, Verdict};
+use super::{Answer, Delivered, JobId, Verdict};
 use crate::{
     failure::Class,
     store::{
@@ -84,12 +84,12 @@ pub(super) async fn refuse(
 }
 
 /// For each job that has begun a create, return the newest record at the time when its intent was first stored.
-async fn known(tx: &mut Tx, jobs: impl Iterator<Item = i64>) -> Result<BTreeMap<i64, RecordId>> {
+async fn known(tx: &mut Tx, jobs: impl Iterator<Item = JobId>) -> Result<BTreeMap<JobId, RecordId>> {
     const SQL: &str = "SELECT b.id, b.intent FROM json_each($1) j CROSS JOIN job b \
         WHERE b.id = CAST(j.value->>0 AS BIGINT) AND b.intent IS NOT NULL";
     let mut known = BTreeMap::new();
     for mut row in tx.rows("read intents", SQL, args![rows(jobs.map(|job| [job]))?]).await? {
-        let job = row.int(0)?;
+        let job = row.id::<JobId>(0)?;
         let intent: Intent = parse(&row.text(1)?, "job", "intent", || job.to_string())?;
         if let Some(newest) = intent.known {
             known.insert(job, newest);

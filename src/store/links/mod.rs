@@ -193,8 +193,8 @@ impl LinkStore for Database {
         let records = rows(records.iter().map(|record| [record]))?;
         let mut ties: BTreeMap<RecordId, Ties> = BTreeMap::new();
         for mut row in self.pool.read("read links", SQL, args![records]).await? {
-            let of = ties.entry(row.int(0)?).or_default();
-            of.same = row.int_or_null(1)?;
+            let of = ties.entry(row.id(0)?).or_default();
+            of.same = row.id_or_null(1)?;
             if let Some(system) = row.int_or_null(2)? {
                 let state = LinkState::of(row.int(3)?)?;
                 let score = row.int_or_null(5)?.and_then(|score| u8::try_from(score).ok());
@@ -216,7 +216,7 @@ impl LinkStore for Database {
         for mut row in self.pool.read("list links", SQL, args![states, limit]).await? {
             let score = row.int_or_null(4)?.and_then(|score| u8::try_from(score).ok());
             let link = Link { state: LinkState::of(row.int(2)?)?, rule: row.text_or_null(3)?, score };
-            links.push((row.int(0)?, self.text(row.int(1)?).await?, link));
+            links.push((row.id(0)?, self.text(row.int(1)?).await?, link));
         }
         Ok(links)
     }
@@ -254,7 +254,7 @@ impl LinkStore for Database {
         }
         let target = self.name(target).await?;
         for row in self.pool.read("look for candidates", SQL, args![rows(lines)?, target, MOST_CANDIDATES]).await? {
-            let (record, candidate, field) = (row.int(0)?, row.int(1)?, self.text(row.int(2)?).await?);
+            let (record, candidate, field) = (row.id(0)?, row.id(1)?, self.text(row.int(2)?).await?);
             let of = found.entry(record).or_default();
             match of.last_mut() {
                 Some(last) if last.record == candidate => last.fields.push(field),
@@ -381,7 +381,7 @@ impl LinkStore for Database {
         let mut other = record;
         if live == 1 {
             let made = tx.rows("create a record", CREATE, args![record, key, number]).await?;
-            other = made.first().map_or(Err(StoreError::Stale("record")), |row| row.int(0))?;
+            other = made.first().map_or(Err(StoreError::Stale("record")), |row| row.id(0))?;
             move_objects(&mut tx, record, other, &rows([[number]])?).await?;
             keep_apart(&mut tx, record, &[other]).await?;
             // Their names are known already.
@@ -402,7 +402,7 @@ impl Database {
         let mut values: HashMap<RecordId, Comparable> = HashMap::new();
         for mut row in found {
             let field = self.text(row.int(1)?).await?;
-            values.entry(row.int(0)?).or_default().entry(field).or_default().insert(row.text(2)?);
+            values.entry(row.id(0)?).or_default().entry(field).or_default().insert(row.text(2)?);
         }
         Ok(values)
     }
@@ -421,7 +421,7 @@ pub(super) async fn comparable(
     let records = rows(records.iter().map(|record| [record]))?;
     for mut row in tx.rows("read match values", COMPARABLE, args![records]).await? {
         if let Some(field) = names.get(&row.int(1)?) {
-            values.entry(row.int(0)?).or_default().entry((*field).to_owned()).or_default().insert(row.text(2)?);
+            values.entry(row.id(0)?).or_default().entry((*field).to_owned()).or_default().insert(row.text(2)?);
         }
     }
     Ok(values)

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    RecordId, Result,
+    Fence, JobId, RecordId, Result, RunId,
     database::Database,
     sql::{Row, Sql, Tx, args, rows},
     values::{after, json, micros, parse, time, unknown_code},
@@ -93,7 +93,7 @@ pub enum Turn {
 /// A job as the queue holds it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Job {
-    pub id: i64,
+    pub id: JobId,
     pub target: String,
     pub entity: String,
     pub record: RecordId,
@@ -105,14 +105,14 @@ pub struct Job {
     pub attempts: u32,
     /// Raised at every claim. Every write about the job carries it, so a worker that lost its lease changes
     /// nothing.
-    pub fence: i64,
+    pub fence: Fence,
     /// Stored before a create, a write of several steps, or a write of shared fields is sent.
     pub intent: Option<Intent>,
     pub cause: Option<WaitReason>,
     pub error: Option<String>,
     pub error_class: Option<String>,
     /// The run that last opened it; `None` if only a person or a wake-up did.
-    pub run: Option<i64>,
+    pub run: Option<RunId>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -212,15 +212,15 @@ pub trait QueueStore: Send + Sync {
     async fn soonest(&self, target: &str) -> Result<Vec<(String, DateTime<Utc>)>>;
 
     /// Extend the leases of (job, fence) to end `lease` after `now`. Return the jobs that are still held.
-    async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
+    async fn renew(&self, jobs: &[(JobId, Fence)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<JobId>>;
 
     /// Queue claimed jobs, (job, fence), again at once: for a graceful stop. Keep their intents. A job without one
     /// gets the intent of an update, since its request may have reached the target.
-    async fn release(&self, jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
+    async fn release(&self, jobs: &[(JobId, Fence)], now: DateTime<Utc>) -> Result<()>;
 
     /// Before anything is sent, store the intents of (job, fence, intent), in one transaction. Return the jobs that are
     /// still held: send nothing for the others.
-    async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
+    async fn intend(&self, intents: &[(JobId, Fence, Intent)], now: DateTime<Utc>) -> Result<Vec<JobId>>;
 
     /// Call it if the clock was set back. Make queued jobs due now that were last altered after `later`. Return how
     /// many.
@@ -336,7 +336,7 @@ macro_rules! claim {
 impl QueueStore for Database {
     async fn enqueue(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64> {
         let Some(lines) = self.job_lines(jobs, now).await? else { return Ok(0) };
-        let opened = self.pool.execute("open jobs", OPEN, args![lines, micros(now), None::<i64>]).await?;
+        let opened = self.pool.execute("open jobs", OPEN, args![lines, micros(now), None::<RunId>]).await?;
         self.grew(jobs.len()).await;
         Ok(opened)
     }
@@ -399,14 +399,14 @@ impl QueueStore for Database {
         Ok(soonest)
     }
 
-    async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
+    async fn renew(&self, jobs: &[(JobId, Fence)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<JobId>> {
         const SQL: &str = "UPDATE job SET due = $2 FROM json_each($1) j WHERE job.id = CAST(j.value->>0 AS BIGINT) \
             AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1 RETURNING job.id";
         let held = self.pool.write("renew leases", SQL, args![rows(jobs)?, after(now, lease)]).await?;
-        held.iter().map(|row| row.int(0)).collect()
+        held.iter().map(|row| row.id(0)).collect()
     }
 
-    async fn release(&self, jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()> {
+    async fn release(&self, jobs: &[(JobId, Fence)], now: DateTime<Utc>) -> Result<()> {
         const SQL: &str = "UPDATE job SET state = 0, again = 0, owner = NULL, due = $2, updated_at = $2, \
             intent = coalesce(intent, $3) FROM json_each($1) j WHERE job.id = CAST(j.value->>0 AS BIGINT) \
             AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1";
@@ -414,7 +414,7 @@ impl QueueStore for Database {
         self.pool.execute("release jobs", SQL, args).await.map(drop)
     }
 
-    async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>> {
+    async fn intend(&self, intents: &[(JobId, Fence, Intent)], now: DateTime<Utc>) -> Result<Vec<JobId>> {
         const SQL: &str = "UPDATE job SET intent = j.value->>2, updated_at = $2 FROM json_each($1) j \
             WHERE job.id = CAST(j.value->>0 AS BIGINT) AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1 \
             RETURNING job.id";
@@ -423,7 +423,7 @@ impl QueueStore for Database {
             lines.push((job, fence, json(intent)?));
         }
         let held = self.pool.write("store intents", SQL, args![rows(lines)?, micros(now)]).await?;
-        held.iter().map(|row| row.int(0)).collect()
+        held.iter().map(|row| row.id(0)).collect()
     }
 
     async fn hurry(&self, later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64> {
@@ -443,25 +443,25 @@ impl Database {
     }
 
     async fn job(&self, row: &mut Row) -> Result<Job> {
-        let id = row.int(0)?;
+        let id = row.id::<JobId>(0)?;
         let intent = row.text_or_null(9)?;
         Ok(Job {
             id,
             target: self.text(row.int(1)?).await?,
             entity: self.text(row.int(2)?).await?,
-            record: row.int(3)?,
+            record: row.id(3)?,
             priority: row.small(4)?,
             state: JobState::of(row.int(5)?)?,
             due: time(row.int(6)?),
             attempts: row.small(7)?,
-            fence: row.int(8)?,
+            fence: row.id(8)?,
             intent: intent.map(|text| parse(&text, "job", "intent", || id.to_string())).transpose()?,
             cause: row.text_or_null(10)?.map(WaitReason::from),
             error: row.text_or_null(11)?,
             error_class: row.text_or_null(12)?,
             created_at: time(row.int(13)?),
             updated_at: time(row.int(14)?),
-            run: row.int_or_null(15)?,
+            run: row.id_or_null(15)?,
         })
     }
 
@@ -482,7 +482,7 @@ impl Database {
 }
 
 /// Open jobs inside a page's transaction; `lines` as made by [`Database::job_lines`].
-pub(super) async fn open_jobs(tx: &mut Tx, lines: Option<&str>, run: Option<i64>, now: DateTime<Utc>) -> Result<()> {
+pub(super) async fn open_jobs(tx: &mut Tx, lines: Option<&str>, run: Option<RunId>, now: DateTime<Utc>) -> Result<()> {
     let Some(lines) = lines else { return Ok(()) };
     tx.execute("open jobs", OPEN, args![lines, micros(now), run]).await.map(drop)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     store::{
-        ReplicaWrite, Result,
+        JobId, RecordId, ReplicaWrite, Result,
         replicas::Replicas,
         sql::{Tx, args, rows},
         values::micros,
@@ -34,9 +34,9 @@ pub(in crate::store) struct Arrived<'a> {
     /// (list, key) of children that have got an id.
     pub(in crate::store) children: &'a BTreeSet<(String, String)>,
     /// Jobs that found their object as desired already.
-    pub(in crate::store) quiet: &'a [i64],
+    pub(in crate::store) quiet: &'a [JobId],
     /// Records whose object is gone.
-    pub(in crate::store) gone: &'a [i64],
+    pub(in crate::store) gone: &'a [RecordId],
 }
 
 /// Queue the parked jobs of this system that wait for a record, or a child, that exists there now (or is now told
@@ -76,13 +76,13 @@ pub(in crate::store) async fn wake(
     if nobody || tx.rows("look for parked jobs", ANYBODY, args![replicas.system]).await?.is_empty() {
         return Ok(0);
     }
-    let mut records: Vec<i64> = there.iter().map(|write| write.record).collect();
+    let mut records: Vec<RecordId> = there.iter().map(|write| write.record).collect();
     // Jobs that wait for a value of these records may be able to have it now.
     let others = rows(records.iter().chain(gone).map(|record| [record]))?;
     if !quiet.is_empty() {
         let quiet = rows(quiet.iter().map(|job| [job]))?;
         for row in tx.rows("read the records of quiet jobs", QUIET, args![quiet, replicas.system]).await? {
-            records.push(row.int(0)?);
+            records.push(row.id(0)?);
         }
     }
     let records = rows(records.into_iter().map(|record| [record]))?;

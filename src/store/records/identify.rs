@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{Identified, RecordId, Unidentified, create_records};
+use super::{Identified, Unidentified, create_records};
 use crate::store::{
-    Result, StoreError,
+    RecordId, Result, StoreError,
     links::{self, Comparable},
     replicas::make_aliases,
     sql::{Tx, args, rows},
@@ -25,7 +25,7 @@ async fn taken_for(tx: &mut Tx, unidentified: &[Unidentified], taken: &[usize]) 
     }
     let records = rows(taken.iter().map(|at| [unidentified[*at].taken_for]))?;
     for row in tx.rows("find records", SQL, args![records]).await? {
-        found.insert(taken[row.small::<usize>(0)?], row.int(1)?);
+        found.insert(taken[row.small::<usize>(0)?], row.id(1)?);
     }
     Ok(found)
 }
@@ -82,7 +82,7 @@ impl Place<'_> {
             let keys = rows(own.iter().map(|at| (&unidentified[*at].key, self.numbering[*at])))?;
             create_records(tx, self.entity, &keys).await?;
             for row in tx.rows("find records", RESOLVED_RECORDS_OF_KEYS, args![keys, self.entity]).await? {
-                found.insert(own[row.small::<usize>(0)?], row.int(1)?);
+                found.insert(own[row.small::<usize>(0)?], row.id(1)?);
             }
         }
         let mut aliases = Vec::new();
@@ -125,7 +125,7 @@ impl Place<'_> {
                 Some((placeholder, _)) => *placeholder,
                 None => {
                     let row = tx.rows("create a record", CREATE, args![self.entity]).await?;
-                    row.first().map_or(Err(StoreError::Stale("record")), |row| row.int(0))?
+                    row.first().map_or(Err(StoreError::Stale("record")), |row| row.id(0))?
                 }
             };
             made.insert(*at, record);
@@ -179,7 +179,7 @@ impl Place<'_> {
         let ids = rows(unidentified.iter().map(|row| [&row.id]))?;
         let mut bound = HashMap::new();
         for row in tx.rows("find bound ids", SQL, args![ids, self.system, self.entity]).await? {
-            bound.insert(row.small(0)?, (row.int(1)?, row.int(2)? == 1));
+            bound.insert(row.small(0)?, (row.id(1)?, row.int(2)? == 1));
         }
         Ok(bound)
     }
@@ -222,8 +222,8 @@ impl Place<'_> {
         }
         let (mut decided, mut given, mut ties) = (HashSet::new(), BTreeSet::new(), Vec::new());
         for row in tx.rows("match records", SQL, args![rows(values)?, self.system, self.entity]).await? {
-            let (at, rank, record) = (row.small::<usize>(0)?, row.small::<usize>(1)?, row.int(2)?);
-            let is_only_one = record == row.int(3)? && row.int(4)? == 1;
+            let (at, rank, record) = (row.small::<usize>(0)?, row.small::<usize>(1)?, row.id::<RecordId>(2)?);
+            let is_only_one = record == row.id(3)? && row.int(4)? == 1;
             if decided.insert(at) && is_only_one && given.insert(record) {
                 found.insert(at, record);
                 ties.push((at, rank, record));
@@ -295,8 +295,8 @@ impl Place<'_> {
         }
         if !here.is_empty() {
             for row in tx.rows("find keys", OTHERS, args![rows(here)?, self.entity, self.system]).await? {
-                let (at, record) = (row.small::<usize>(0)?, row.int(1)?);
-                if record == row.int(2)? {
+                let (at, record) = (row.small::<usize>(0)?, row.id::<RecordId>(1)?);
+                if record == row.id(2)? {
                     shown.found.insert(at, record);
                 } else {
                     shown.torn.insert(at);
@@ -310,10 +310,10 @@ impl Place<'_> {
         let (mut aside, mut named) = (Vec::new(), Vec::new());
         let spellers = rows(self.spellers.values().map(|system| [system]))?;
         for row in tx.rows("find keys as shown", THERE, args![rows(there)?, self.entity, spellers]).await? {
-            let (at, record) = (row.small::<usize>(0)?, row.int(1)?);
+            let (at, record) = (row.small::<usize>(0)?, row.id::<RecordId>(1)?);
             if contested.contains(&at) {
                 aside.push([record]);
-            } else if record == row.int(2)? {
+            } else if record == row.id(2)? {
                 shown.found.insert(at, record);
                 named.push((at, record));
             }

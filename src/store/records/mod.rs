@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use self::identify::Place;
 use super::{
-    Result, StoreError,
+    RecordId, Result, StoreError,
     database::Database,
     links::KEY_AT,
     sql::{Tx, args, plain, rows},
@@ -19,9 +19,6 @@ use super::{
 use crate::mapping::RefBy;
 
 mod identify;
-
-/// Number of a record. Canonical references hold it.
-pub type RecordId = i64;
 
 /// A reference to be turned into a record number. If it is unknown, it gets a placeholder record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -169,13 +166,13 @@ impl RecordStore for Database {
         let mut records = vec![None; keys.len()];
         let asked = rows(keys.iter().map(|key| (key, NOBODY)))?;
         for row in self.pool.read("find records", RECORDS_OF_KEYS, args![asked.as_str(), entity]).await? {
-            records[row.small::<usize>(0)?] = Some(row.int(1)?);
+            records[row.small::<usize>(0)?] = Some(row.id(1)?);
         }
         if records.iter().any(Option::is_none) {
             let mut tx = self.pool.begin("create records").await?;
             create_records(&mut tx, entity, &asked).await?;
             for row in tx.rows("find records", RECORDS_OF_KEYS, args![asked.as_str(), entity]).await? {
-                records[row.small::<usize>(0)?] = Some(row.int(1)?);
+                records[row.small::<usize>(0)?] = Some(row.id(1)?);
             }
             tx.commit("create records").await?;
         }
@@ -186,13 +183,13 @@ impl RecordStore for Database {
         const SQL: &str = "SELECT r.id FROM record r JOIN name n ON n.id = r.entity \
             WHERE n.text = $1 AND r.key = $2 ORDER BY r.id LIMIT 1";
         let found = self.pool.read("find a record", SQL, args![entity, key]).await?;
-        found.first().map(|row| row.int(0)).transpose()
+        found.first().map(|row| row.id(0)).transpose()
     }
 
     async fn newest(&self) -> Result<RecordId> {
         let found =
             self.pool.read("find the newest record", "SELECT coalesce(max(id), 0) FROM record", args![]).await?;
-        found.first().map_or(Ok(0), |row| row.int(0))
+        found.first().map_or(Ok(RecordId(0)), |row| row.id(0))
     }
 
     async fn namesakes(&self, entity: &str, keys: &[String]) -> Result<Vec<Vec<Namesake>>> {
@@ -202,10 +199,10 @@ impl RecordStore for Database {
         let mut namesakes: Vec<Vec<Namesake>> = vec![Vec::new(); keys.len()];
         let (entity, asked) = (self.name(entity).await?, rows(keys.iter().map(|key| [key]))?);
         for row in self.pool.read("find records of a key", SQL, args![asked, entity]).await? {
-            let (of, record) = (&mut namesakes[row.small::<usize>(0)?], row.int(1)?);
+            let (of, record) = (&mut namesakes[row.small::<usize>(0)?], row.id(1)?);
             let numbered_by = self.system(row.int(2)?).await?;
             if of.iter().all(|known| known.record != record) {
-                of.push(Namesake { record, itself: row.int(3)?, numbered_by, unsure: row.int(2)? < 0 });
+                of.push(Namesake { record, itself: row.id(3)?, numbered_by, unsure: row.int(2)? < 0 });
             }
         }
         Ok(namesakes)
@@ -229,7 +226,7 @@ impl RecordStore for Database {
                 (None, Some(place)) => place,
                 (None, None) => key,
             };
-            keys.insert(row.int(0)?, (entity, name));
+            keys.insert(row.id(0)?, (entity, name));
         }
         Ok(keys)
     }
@@ -243,7 +240,7 @@ impl RecordStore for Database {
         for mut row in self.pool.read("read keys", SQL, args![asked]).await? {
             let entity = self.text(row.int(1)?).await?;
             let (key, numbered_by) = (row.text(2)?, self.system(row.int(3)?).await?);
-            called.insert(row.int(0)?, Called { entity, key, numbered_by });
+            called.insert(row.id(0)?, Called { entity, key, numbered_by });
         }
         Ok(called)
     }
@@ -260,7 +257,7 @@ impl RecordStore for Database {
         let (target, asked) = (self.name(target).await?, rows(records.iter().map(|record| [record]))?);
         let mut rivals: BTreeMap<RecordId, Vec<RecordId>> = BTreeMap::new();
         for row in self.pool.read("look for records of the same key", SQL, args![asked, target]).await? {
-            rivals.entry(row.int(0)?).or_default().push(row.int(1)?);
+            rivals.entry(row.id(0)?).or_default().push(row.id(1)?);
         }
         Ok(rivals)
     }
@@ -342,8 +339,8 @@ impl RecordStore for Database {
         let entity = self.name(entity).await?;
         let mut decided = BTreeSet::new();
         for row in self.pool.read("recognise records", SQL, args![rows(lines)?, entity]).await? {
-            let (place, record) = (row.small::<usize>(0)?, row.int(2)?);
-            if decided.insert(place) && record == row.int(3)? {
+            let (place, record) = (row.small::<usize>(0)?, row.id::<RecordId>(2)?);
+            if decided.insert(place) && record == row.id(3)? {
                 found[place] = Some(record);
             }
         }
@@ -369,7 +366,7 @@ impl Database {
             let mut bound = HashMap::new();
             let asked = rows(ids.iter().map(|id| [id]))?;
             for mut row in self.pool.read("find references", BOUND, args![asked, system, entity]).await? {
-                bound.insert(row.text(0)?, row.int(1)?);
+                bound.insert(row.text(0)?, row.id(1)?);
             }
             let mut unknown: Vec<&str> = ids.iter().copied().filter(|id| !bound.contains_key(&*plain(id))).collect();
             unknown.sort_unstable();
@@ -380,7 +377,7 @@ impl Database {
             let mut tx = self.pool.begin("create placeholders").await?;
             let asked = rows(unknown.iter().map(|id| [id]))?;
             let made = tx.rows("create placeholders", CREATE, args![asked, entity]).await?;
-            let made = made.iter().map(|row| row.int(0)).collect::<Result<Vec<_>>>()?;
+            let made = made.iter().map(|row| row.id(0)).collect::<Result<Vec<RecordId>>>()?;
             let pairs = rows(unknown.iter().zip(&made))?;
             let attempt = match tx.execute("bind placeholders", BIND, args![pairs, system, entity]).await {
                 Ok(_) => tx.commit("bind placeholders").await,

@@ -267,7 +267,7 @@ impl ReplicaStore for Database {
         let records = rows(records.iter().map(|record| [record]))?;
         let mut externals = BTreeMap::new();
         for mut row in self.pool.read("read external ids", SQL, args![records, system]).await? {
-            externals.insert(row.int(0)?, row.text(1)?);
+            externals.insert(row.id(0)?, row.text(1)?);
         }
         Ok(externals)
     }
@@ -337,7 +337,7 @@ impl ReplicaStore for Database {
               AND r.fields IS NOT NULL AND r.gone_at IS NULL ORDER BY n.number, s.text";
         let mut linked: Vec<Linked> = Vec::new();
         for mut row in self.pool.read("find linked records", SQL, args![after, i64::from(limit)]).await? {
-            let (number, record, system) = (row.int(0)?, row.int(1)?, row.text(4)?);
+            let (number, record, system) = (row.int(0)?, row.id(1)?, row.text(4)?);
             let id = row.text(5)?;
             match linked.last_mut() {
                 Some(last) if last.number == number => {
@@ -397,7 +397,7 @@ impl Database {
         let replica = Replica {
             system: self.text(row.int(1)?).await?,
             entity: self.text(row.int(2)?).await?,
-            record: row.int(3)?,
+            record: row.id(3)?,
             id: row.text(4)?,
             fingerprint: row.text_or_null(5)?.map(|text| fingerprint(&text, &name())).transpose()?,
             gone_at: row.int_or_null(6)?.map(time),
@@ -415,5 +415,5 @@ impl Database {
 
 /// A row of [`HELD`]: the position of the id, the record that has it, and that record's key.
 pub(super) fn holder(row: &mut Row) -> Result<(usize, RecordId, String)> {
-    Ok((row.small(0)?, row.int(1)?, row.text(2)?))
+    Ok((row.small(0)?, row.id(1)?, row.text(2)?))
 }

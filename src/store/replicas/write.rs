@@ -171,7 +171,7 @@ impl Replicas<'_> {
         if bound.is_empty() {
             return Ok(());
         }
-        let pairs = bound.iter().map(|row| Ok((row.int(0)?, row.int(1)?))).collect::<Result<Vec<_>>>()?;
+        let pairs = bound.iter().map(|row| Ok((row.id(0)?, row.id(1)?))).collect::<Result<Vec<_>>>()?;
         let aliases = rows(&pairs)?;
         tx.execute("move an alias' children", MOVE, args![aliases.as_str(), self.system]).await?;
         tx.execute("discard an alias' jobs", DISCARD, args![aliases.as_str(), micros(self.now)]).await?;

@@ -10,7 +10,7 @@ use super::{
     violation::{Lookout, Violation},
 };
 use crate::{
-    store::{BrakeTrip, HeldJobs, Lease, Pending, Result, ViolationExample},
+    store::{BrakeTrip, HeldJobs, JobId, Lease, Pending, Result, RunId, ViolationExample},
     sync::{
         context::Context,
         desired::{self, Batch, Known},
@@ -23,7 +23,7 @@ const MOST_EXAMPLES: usize = 5;
 const SLICE: usize = 500;
 
 /// Decide on the jobs that a run has opened, and release those that waited for it.
-pub(in crate::sync) async fn evaluate_run(context: &Context, run: i64, lease: Option<&Lease>) -> Result<()> {
+pub(in crate::sync) async fn evaluate_run(context: &Context, run: RunId, lease: Option<&Lease>) -> Result<()> {
     match context.store.pending().await?.into_iter().find(|pending| pending.run == run) {
         // The run has come to its end: every record that is gone has its job.
         Some(pending) => approve_or_hold(context, &Pending { gone: 0, ..pending }, lease).await,
@@ -32,7 +32,7 @@ pub(in crate::sync) async fn evaluate_run(context: &Context, run: i64, lease: Op
 }
 
 /// Return the brakes that a run has tripped so far, without deciding on it.
-pub(in crate::sync) async fn tripped(context: &Context, run: i64) -> Result<Vec<BrakeTrip>> {
+pub(in crate::sync) async fn tripped(context: &Context, run: RunId) -> Result<Vec<BrakeTrip>> {
     match context.store.pending().await?.into_iter().find(|pending| pending.run == run) {
         Some(pending) => Ok(weigh(context, &Pending { gone: 0, ..pending }, None).await?.trips),
         None => Ok(Vec::new()),
@@ -60,7 +60,7 @@ async fn approve_or_hold(context: &Context, pending: &Pending, lease: Option<&Le
     let held = weigh(context, pending, lease).await?;
     for trip in &held.trips {
         tracing::warn!(
-            run,
+            run = run.0,
             system = trip.target,
             entity,
             brake = trip.brake,
@@ -78,7 +78,7 @@ async fn approve_or_hold(context: &Context, pending: &Pending, lease: Option<&Le
 
 #[derive(Default)]
 struct Counted {
-    jobs: Vec<i64>,
+    jobs: Vec<JobId>,
     examples: Vec<ViolationExample>,
 }
 
@@ -119,7 +119,7 @@ async fn at(
     }
     let batch = Batch::new(context, endpoint.as_ref(), target, entity);
     let mut counted = Counts::default();
-    let mut after = 0;
+    let mut after = JobId(0);
     loop {
         let jobs = context.store.opened(run, target, after, SLICE).await?;
         let Some(last) = jobs.last() else { break };
@@ -138,7 +138,7 @@ async fn at(
         }
     }
     let is_agreed = context.limits.agreed.contains(&(target.to_owned(), entity.to_owned()));
-    let mut after = if pending.joined && !is_agreed { Some(0) } else { None };
+    let mut after = if pending.joined && !is_agreed { Some(JobId(0)) } else { None };
     while let Some(at) = after {
         let jobs = context.store.newcomers(run, target, at, SLICE).await?;
         after = jobs.last().map(|last| last.id);

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     mapping::Fields,
     port::Op,
-    store::{OpenedBy, Result, RunApproval, Verdict},
+    store::{JobId, OpenedBy, Result, RunApproval, RunId, Verdict},
     sync::{
         desired::{Batch, Known, Prepared},
         routing::Brake,
@@ -39,7 +39,7 @@ pub(in crate::sync) async fn evaluate(
     let asked = |one: &Known, found: &[Violation]| {
         !found.is_empty() || one.job.run.is_some() && (one.op == Op::Create || remapped(one).is_some())
     };
-    let violating: Vec<i64> =
+    let violating: Vec<JobId> =
         known.iter().filter(|(one, found)| asked(one, found)).map(|(one, _)| one.job.id).collect();
     if violating.is_empty() {
         return Ok(known.into_iter().map(|(one, _)| one).collect());
@@ -134,7 +134,7 @@ fn way(batch: &Batch<'_>, opened: &OpenedBy, mut violations: Vec<Violation>) -> 
 }
 
 /// The reason that a held job shows.
-pub(super) fn why(run: i64) -> String {
+pub(super) fn why(run: RunId) -> String {
     format!(
         "held by a brake: `vaiven approve` shows what run {run} would do, `vaiven approve {run}` or `vaiven reject {run}` decides"
     )

@@ -186,12 +186,13 @@ mod tests {
 
     use super::*;
     use crate::model::Entities;
+    use crate::store::RecordId;
 
     fn replica(stored: &Value, sent: &Value) -> Replica {
         Replica {
             system: "shop".into(),
             entity: "product".into(),
-            record: 1,
+            record: RecordId(1),
             id: "7".into(),
             fields: stored.as_object().unwrap().clone(),
             sent: sent.as_object().unwrap().clone(),

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     failure::Class,
     printable,
-    store::{Delivered, Job, SharedStore, StoreError, Verdict},
+    store::{Delivered, Job, JobId, SharedStore, StoreError, Verdict},
     sync::context::{RunReport, report},
     wait_reason::WaitReason,
 };
@@ -27,7 +27,7 @@ pub struct Journal {
 
 /// How a job ended, as far as the log is concerned.
 pub(in crate::sync) struct End {
-    job: i64,
+    job: JobId,
     /// `None` for a job that went well.
     problem: Option<Problem>,
 }
@@ -105,7 +105,7 @@ impl Journal {
     }
 
     /// Return the new problems among the ends of a batch.
-    fn new_problems(&self, ends: Vec<End>) -> Vec<(i64, Problem)> {
+    fn new_problems(&self, ends: Vec<End>) -> Vec<(JobId, Problem)> {
         let is_new = |end: End| {
             let subject = format!("job {}", end.job);
             match end.problem {
@@ -136,7 +136,8 @@ impl Journal {
             let key = keys.get(&job.record).map_or("?", |(_, key)| key.as_str());
             let key = printable::line(printable::cut(key, printable::CELL).as_ref()).into_owned();
             let Problem { how, error, .. } = problem;
-            tracing::warn!(job = id, run, system, entity, key, "{entity} {key} {how} {system}: {error}");
+            let (job, run) = (id.0, run.map(i64::from));
+            tracing::warn!(job, run, system, entity, key, "{entity} {key} {how} {system}: {error}");
         }
         if problems.len() > FEW {
             let (system, entity) = (&first.target, &first.entity);
@@ -151,6 +152,7 @@ impl Journal {
             return Ok(());
         }
         let RunReport { run, system, entity, balance, error, .. } = report;
+        let run = run.map(i64::from);
         let subject = format!("reading {system}/{entity}");
         match error {
             // What is wrong with the system as a whole is reported for the system.
@@ -230,11 +232,13 @@ mod tests {
     #[test]
     fn what_went_well_is_reported_again_when_it_does_not() {
         let journal = Journal::default();
-        let refused =
-            || End { job: 7, problem: Some(Problem { how: "refused by", same: "no".into(), error: "no".into() }) };
+        let refused = || End {
+            job: JobId(7),
+            problem: Some(Problem { how: "refused by", same: "no".into(), error: "no".into() }),
+        };
         assert_eq!(journal.new_problems(vec![refused()]).len(), 1);
         assert!(journal.new_problems(vec![refused()]).is_empty());
-        assert!(journal.new_problems(vec![End { job: 7, problem: None }]).is_empty());
+        assert!(journal.new_problems(vec![End { job: JobId(7), problem: None }]).is_empty());
         assert_eq!(journal.new_problems(vec![refused()]).len(), 1);
     }
 

@@ -4,7 +4,7 @@ use super::Context;
 use crate::{
     mapping::{Fields, Translate},
     port::System,
-    store::{RecordId, Replica},
+    store::{RecordId, Replica, RunId},
 };
 
 /// An object that was seen to have changed.
@@ -23,7 +23,7 @@ pub(in crate::sync) struct PullContext<'a> {
     pub(in crate::sync) system: &'a dyn System,
     pub(in crate::sync) mapping: &'a dyn Translate,
     pub(in crate::sync) entity: &'a str,
-    pub(in crate::sync) run: i64,
+    pub(in crate::sync) run: RunId,
     /// Whether this is a full reading with another mapping or adapter than the last one.
     pub(in crate::sync) remapped: bool,
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::store::{Balance, RunKind, StoreError};
+use crate::store::{Balance, RunId, RunKind, StoreError};
 
 pub(in crate::sync) const STOPPED: &str = "stopped before everything was read; nothing is lost, the next run reads on";
 
@@ -10,7 +10,7 @@ pub(in crate::sync) const STOPPED: &str = "stopped before everything was read; n
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunReport {
     /// `None` if another run of the same system and entity was under way.
-    pub run: Option<i64>,
+    pub run: Option<RunId>,
     pub system: String,
     pub entity: String,
     pub kind: RunKind,

@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    store::Job,
+    store::{Fence, Job, JobId},
     sync::context::{Context, leases::LeaseDeadline, outcome},
 };
 
 /// How long a stop waits for the batch under way before it drops the batch and gives its jobs back.
 const GRACE: Duration = Duration::from_secs(8);
 
-pub(in crate::sync) fn fences(jobs: &[Job]) -> Vec<(i64, i64)> {
+pub(in crate::sync) fn fences(jobs: &[Job]) -> Vec<(JobId, Fence)> {
     jobs.iter().map(|job| (job.id, job.fence)).collect()
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     failure::{Class, Failure},
-    store::{Job, Result},
+    store::{Job, JobId, Result},
     sync::{context::Context, desired::verdict::Alone},
 };
 
@@ -15,7 +15,7 @@ pub(in crate::sync) const SEVERAL: usize = 3;
 pub(in crate::sync) struct Blame {
     went: bool,
     /// Jobs that met the same failure before, while others have gone through since.
-    repeated: BTreeSet<i64>,
+    repeated: BTreeSet<JobId>,
     /// How many jobs failed, by class, without a sign that the fault is their own.
     refused: usize,
     troubled: usize,
@@ -33,9 +33,9 @@ impl Blame {
     ) -> Result<Self> {
         let troubled = || failed.iter().filter(|(_, failure)| is_trouble(failure));
         let met_before = |job: &Job, failure: &Failure| job.error_class.as_deref() == Some(failure.class.as_str());
-        let before: Vec<i64> =
+        let before: Vec<JobId> =
             troubled().filter(|(job, failure)| met_before(job, failure)).map(|(job, _)| job.id).collect();
-        let repeated: BTreeSet<i64> = if went || before.is_empty() {
+        let repeated: BTreeSet<JobId> = if went || before.is_empty() {
             before.into_iter().collect()
         } else {
             context.store.gone_through_since(target, &before).await?.into_iter().collect()
@@ -48,7 +48,7 @@ impl Blame {
     }
 
     /// Return what a failure says about its record.
-    pub(in crate::sync) fn alone(&self, job: i64, failure: &Failure) -> Alone {
+    pub(in crate::sync) fn alone(&self, job: JobId, failure: &Failure) -> Alone {
         match (self.repeated.contains(&job), self.went) {
             _ if !is_trouble(failure) => Alone::No,
             // A limit that is used up affects whichever job comes next, and some of them repeatedly.
@@ -61,7 +61,7 @@ impl Blame {
     }
 
     /// Whether a failure is the system's fault, so that the system is paused.
-    pub(in crate::sync) fn is_of_the_system(&self, job: i64, failure: &Failure) -> bool {
+    pub(in crate::sync) fn is_of_the_system(&self, job: JobId, failure: &Failure) -> bool {
         match failure.class {
             Class::Throttled | Class::Transient => is_trouble(failure) && self.alone(job, failure) == Alone::No,
             Class::Auth => !self.went && self.refused >= SEVERAL && !self.repeated.contains(&job),

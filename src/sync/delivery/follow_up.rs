@@ -33,8 +33,8 @@ async fn freed(context: &Context, target: &str, waits: &[Wait]) -> Result<bool, 
     if waits.is_empty() {
         return Ok(false);
     }
-    let holders: Vec<i64> = waits.iter().map(|wait| wait.holder).collect();
-    let now: BTreeMap<i64, i64> = (context.store.replicas_of(&holders).await?.into_iter())
+    let holders: Vec<RecordId> = waits.iter().map(|wait| wait.holder).collect();
+    let now: BTreeMap<RecordId, i64> = (context.store.replicas_of(&holders).await?.into_iter())
         .filter(|replica| replica.system == target && replica.gone_at.is_none())
         .map(|replica| (replica.record, replica.written))
         .collect();

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     failure::{Class, Failure},
     port::{Captures, Op, Outcome, Progress, Write},
-    store::{Attempt, Claim, Delivered, Intent, Job, ReplicaWrite, StoreError, Turn, Verdict},
+    store::{Attempt, Claim, Delivered, Intent, Job, JobId, RecordId, ReplicaWrite, StoreError, Turn, Verdict},
     sync::{
         conflict::ends,
         context::{
@@ -254,23 +254,27 @@ impl Batch<'_> {
 
     /// Store the reservations that the available stock was reduced by. A figure that a target refuses is not
     /// offered to it again for that reason.
-    async fn keep(&self, kept: &BTreeMap<i64, (i64, Decimal)>, delivered: &[Delivered]) -> Result<(), StoreError> {
+    async fn keep(
+        &self,
+        kept: &BTreeMap<JobId, (RecordId, Decimal)>,
+        delivered: &[Delivered],
+    ) -> Result<(), StoreError> {
         let ended = |one: &&Delivered| matches!(one.verdict, Verdict::Done { .. } | Verdict::Dead { .. });
         let done = delivered.iter().filter(ended);
-        let kept: Vec<(i64, Decimal)> = done.filter_map(|one| kept.get(&one.job).copied()).collect();
+        let kept: Vec<(RecordId, Decimal)> = done.filter_map(|one| kept.get(&one.job).copied()).collect();
         if kept.is_empty() { Ok(()) } else { self.context.store.reserve(self.target, &kept).await }
     }
 
     /// Store the intents before anything is sent: for every create and every update that creates children, so that
     /// a lost answer leads to a lookup and never to a second create; and for every update of shared fields, so that
     /// what the target shows of it does not count as somebody's edit.
-    async fn intend(&self, tasks: Vec<Task>) -> Result<BTreeMap<i64, Task>, StoreError> {
+    async fn intend(&self, tasks: Vec<Task>) -> Result<BTreeMap<JobId, Task>, StoreError> {
         let now = self.context.env.now();
         let shared = self.context.routes.shared(self.entity).filter(|_| differing::flows_back(self));
-        let mut tasks: BTreeMap<i64, Task> = tasks.into_iter().map(|task| (task.job.id, task)).collect();
+        let mut tasks: BTreeMap<JobId, Task> = tasks.into_iter().map(|task| (task.job.id, task)).collect();
         let mut intents = Vec::new();
         let creates = tasks.values().any(|task| task.write.op == Op::Create);
-        let newest = if creates { self.context.store.newest().await? } else { 0 };
+        let newest = if creates { self.context.store.newest().await? } else { RecordId(0) };
         for (job, task) in &mut tasks {
             if let Some(intent) = record::intent(task, shared, newest, now) {
                 intents.push((*job, task.job.fence, intent.clone()));
@@ -278,7 +282,7 @@ impl Batch<'_> {
             }
         }
         if !intents.is_empty() {
-            let held: BTreeSet<i64> = self.context.store.intend(&intents, now).await?.into_iter().collect();
+            let held: BTreeSet<JobId> = self.context.store.intend(&intents, now).await?.into_iter().collect();
             for (lost, _, _) in intents.iter().filter(|(job, _, _)| !held.contains(job)) {
                 tasks.remove(lost);
             }
@@ -288,9 +292,9 @@ impl Batch<'_> {
 
     async fn evaluate(
         &self,
-        mut tasks: BTreeMap<i64, Task>,
+        mut tasks: BTreeMap<JobId, Task>,
         outcomes: Vec<Outcome>,
-        mut saved: BTreeMap<i64, Intent>,
+        mut saved: BTreeMap<JobId, Intent>,
         millis: u64,
     ) -> Result<Vec<Delivered>, StoreError> {
         let mut delivered = Vec::with_capacity(tasks.len());
@@ -458,7 +462,7 @@ impl Batch<'_> {
             Class::Conflict => (record::conflict(self, &task, failure, &tried).await?, None),
             _ => (verdict::verdict(failure, &tried, &self.context.env), None),
         };
-        tracing::debug!(system = self.target, entity = self.entity, job = task.job.id, class = %failure.class, "write failed");
+        tracing::debug!(system = self.target, entity = self.entity, job = task.job.id.0, class = %failure.class, "write failed");
         let is_over = tried.intent.is_none();
         let (attempt, ended) = (Some(attempt), Delivered::new(&task.job, verdict));
         Ok(Delivered { replica, before: task.replica, attempt, is_over, ..ended })
@@ -468,7 +472,7 @@ impl Batch<'_> {
 /// Split writes into calls. Writes whose last attempt got no answer go last, in smaller and smaller groups: a write
 /// that makes a whole `batch` fail cannot take the others with it every time. If each write is a request of its
 /// own, there is nothing to split.
-fn portions(tasks: &BTreeMap<i64, Task>, batch: usize) -> Vec<Vec<Write>> {
+fn portions(tasks: &BTreeMap<JobId, Task>, batch: usize) -> Vec<Vec<Write>> {
     let mut by_size: BTreeMap<usize, Vec<Write>> = BTreeMap::new();
     for task in tasks.values() {
         let lost = task.job.error_class.as_deref() == Some(Class::Unknown.as_str());
@@ -493,14 +497,14 @@ fn keep_intent(task: &Task, class: Class, now: DateTime<Utc>) -> Option<Intent> 
 
 struct Saver<'a> {
     batch: &'a Batch<'a>,
-    fences: &'a BTreeMap<i64, Task>,
+    fences: &'a BTreeMap<JobId, Task>,
     /// As stored last.
-    saved: Mutex<BTreeMap<i64, Intent>>,
+    saved: Mutex<BTreeMap<JobId, Intent>>,
 }
 
 #[async_trait]
 impl Progress for Saver<'_> {
-    async fn save(&self, job: i64, done: &Captures) -> Result<(), Failure> {
+    async fn save(&self, job: JobId, done: &Captures) -> Result<(), Failure> {
         let Some(task) = self.fences.get(&job) else {
             return Err(Failure::new(Class::Fatal, "progress of a write that was not asked for"));
         };

@@ -9,7 +9,7 @@ use crate::{
     mapping::{Children, Fields, Translate},
     model::{self, canonical},
     port::Op,
-    store::{Delivered, Difference, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
+    store::{Delivered, Difference, Intent, Job, RecordId, Replica, ReplicaWrite, Result, Verdict},
     sync::{
         conflict::ends,
         desired::{
@@ -291,7 +291,7 @@ pub(in crate::sync) fn decide(
 }
 
 /// Whether an object refers to a record that its target cannot have.
-fn refers(desired: &Desired, strangers: &BTreeSet<i64>, batch: &Batch<'_>) -> bool {
+fn refers(desired: &Desired, strangers: &BTreeSet<RecordId>, batch: &Batch<'_>) -> bool {
     let (Desired::Fields(fields), Some(spec)) = (desired, batch.context.entities.get(batch.entity)) else {
         return false;
     };
@@ -346,7 +346,7 @@ pub(in crate::sync) fn desired_of(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
     loaded: &Loaded,
-    (record, is_begun): (i64, bool),
+    (record, is_begun): (RecordId, bool),
     replicas: &[Replica],
 ) -> std::result::Result<Desired, Failure> {
     let context = batch.context;

@@ -11,7 +11,7 @@ use crate::{
     mapping::{Children, Fields},
     model,
     port::{Op, SourceRow, Write},
-    store::{Delivered, Intent, Job, Replica, ReplicaWrite, Verdict},
+    store::{Delivered, Intent, Job, JobId, RecordId, Replica, ReplicaWrite, Verdict},
     sync::{
         desired::{
             Batch,
@@ -68,7 +68,7 @@ pub(in crate::sync) struct Prepared {
     pub(in crate::sync) tasks: Vec<Task>,
     pub(in crate::sync) ended: Vec<Delivered>,
     /// By job: the reservation of its article from now on, if it is not the same as before.
-    pub(in crate::sync) kept: BTreeMap<i64, (i64, Decimal)>,
+    pub(in crate::sync) kept: BTreeMap<JobId, (RecordId, Decimal)>,
 }
 
 impl Prepared {

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use crate::{
     failure::{Class, Failure},
     model::{records, renumber},
-    store::{ConflictKind, Difference, Job, Merged, Replica, Result},
+    store::{ConflictKind, Difference, Job, Merged, RecordId, Replica, Result},
     sync::{
         conflict::{respelt, terms::Terms},
         desired::Batch,
@@ -37,7 +37,7 @@ pub(in crate::sync) struct Hosts {
 }
 
 impl Hosts {
-    pub(in crate::sync) async fn of(batch: &Batch<'_>, replicas: &BTreeMap<i64, Vec<Replica>>) -> Result<Self> {
+    pub(in crate::sync) async fn of(batch: &Batch<'_>, replicas: &BTreeMap<RecordId, Vec<Replica>>) -> Result<Self> {
         let Some(list) = batch.capabilities.facet_of.clone() else { return Ok(Self::default()) };
         let spec = batch.context.entities.get(batch.entity);
         let field = spec.and_then(|spec| {
@@ -57,9 +57,9 @@ impl Hosts {
         let store = &batch.context.store;
         let shown =
             if all.is_empty() { Vec::new() } else { store.replicas_by_id(batch.target, batch.entity, &all).await? };
-        let records: Vec<i64> = shown.iter().map(|replica| replica.record).collect();
+        let records: Vec<RecordId> = shown.iter().map(|replica| replica.record).collect();
         let others = if records.is_empty() { Vec::new() } else { store.replicas_of(&records).await? };
-        let others: BTreeSet<i64> =
+        let others: BTreeSet<RecordId> =
             others.iter().filter(|replica| replica.system != batch.target).map(|replica| replica.record).collect();
         let own = shown.into_iter().filter(|one| one.gone_at.is_none() && !others.contains(&one.record));
         let there = own.map(|replica| (replica.id.clone(), replica)).collect();
@@ -75,18 +75,18 @@ impl Hosts {
 
 /// What the store knows of a batch's records.
 pub(in crate::sync) struct Loaded {
-    pub(in crate::sync) replicas: BTreeMap<i64, Vec<Replica>>,
-    pub(in crate::sync) keys: BTreeMap<i64, (String, String)>,
+    pub(in crate::sync) replicas: BTreeMap<RecordId, Vec<Replica>>,
+    pub(in crate::sync) keys: BTreeMap<RecordId, (String, String)>,
     /// How they are named to people.
-    names: BTreeMap<i64, (String, String)>,
+    names: BTreeMap<RecordId, (String, String)>,
     /// Referenced records that another system numbers and that this one cannot be given.
-    pub(in crate::sync) strangers: BTreeSet<i64>,
+    pub(in crate::sync) strangers: BTreeSet<RecordId>,
     pub(in crate::sync) hosts: Hosts,
-    pub(in crate::sync) merged: BTreeMap<i64, Merged>,
+    pub(in crate::sync) merged: BTreeMap<RecordId, Merged>,
     /// Shared fields in conflict at the target.
-    pub(in crate::sync) conflicts: BTreeMap<i64, BTreeSet<String>>,
+    pub(in crate::sync) conflicts: BTreeMap<RecordId, BTreeSet<String>>,
     /// What the target holds otherwise than it was sent.
-    pub(in crate::sync) differences: BTreeMap<i64, Vec<Difference>>,
+    pub(in crate::sync) differences: BTreeMap<RecordId, Vec<Difference>>,
     pub(in crate::sync) stock: Stock,
     pub(in crate::sync) link_context: LinkContext,
     pub(in crate::sync) terms: Terms,
@@ -148,12 +148,12 @@ impl UnreadableRows {
 pub(in crate::sync) struct Stock {
     /// `None` if no orders are subtracted from the target's stock.
     pub(in crate::sync) ledger: Option<Ledger>,
-    pub(in crate::sync) reservations: BTreeMap<i64, Decimal>,
+    pub(in crate::sync) reservations: BTreeMap<RecordId, Decimal>,
     pub(in crate::sync) increments: BTreeMap<String, Decimal>,
 }
 
 impl Stock {
-    pub(in crate::sync) async fn of(batch: &Batch<'_>, keys: &BTreeMap<i64, (String, String)>) -> Result<Self> {
+    pub(in crate::sync) async fn of(batch: &Batch<'_>, keys: &BTreeMap<RecordId, (String, String)>) -> Result<Self> {
         if batch.entity != reservations::STOCK {
             return Ok(Self::default());
         }
@@ -172,10 +172,13 @@ impl Stock {
 
 /// References that were read before it was known which record they mean: the number that they hold, to the record's
 /// own.
-async fn aliases(batch: &Batch<'_>, replicas: &BTreeMap<i64, Vec<Replica>>) -> Result<BTreeMap<i64, i64>> {
+async fn aliases(
+    batch: &Batch<'_>,
+    replicas: &BTreeMap<RecordId, Vec<Replica>>,
+) -> Result<BTreeMap<RecordId, RecordId>> {
     let Some(spec) = batch.context.entities.get(batch.entity) else { return Ok(BTreeMap::new()) };
     let all = replicas.values().flatten();
-    let referred: BTreeSet<i64> =
+    let referred: BTreeSet<RecordId> =
         all.flat_map(|one| [&one.fields, &one.sent]).flat_map(|fields| records(&spec.fields, fields)).collect();
     if referred.is_empty() {
         return Ok(BTreeMap::new());
@@ -187,13 +190,13 @@ async fn aliases(batch: &Batch<'_>, replicas: &BTreeMap<i64, Vec<Replica>>) -> R
 impl Loaded {
     pub(in crate::sync) async fn of(batch: &Batch<'_>, jobs: &[Job]) -> Result<Self> {
         let store = &batch.context.store;
-        let records: Vec<i64> = jobs.iter().map(|job| job.record).collect();
+        let records: Vec<RecordId> = jobs.iter().map(|job| job.record).collect();
         let called = store.called(&records).await?;
         let keys = called.into_iter().map(|(record, called)| (record, (called.entity, called.key))).collect();
         // Load this before the figures: if a reading ends between the two, an order must not be finished while the
         // figure is still the old one.
         let stock = Stock::of(batch, &keys).await?;
-        let mut replicas: BTreeMap<i64, Vec<Replica>> = BTreeMap::new();
+        let mut replicas: BTreeMap<RecordId, Vec<Replica>> = BTreeMap::new();
         for replica in store.replicas_of(&records).await? {
             if replica.entity == batch.entity {
                 replicas.entry(replica.record).or_default().push(replica);
@@ -209,7 +212,7 @@ impl Loaded {
         let names = store.keys(&records).await?;
         let strangers = Box::pin(numbering::strangers(batch.context, batch.target, batch.entity, &replicas)).await?;
         let hosts = Hosts::of(batch, &replicas).await?;
-        let (mut merged, mut conflicts) = (BTreeMap::new(), BTreeMap::<i64, BTreeSet<String>>::new());
+        let (mut merged, mut conflicts) = (BTreeMap::new(), BTreeMap::<RecordId, BTreeSet<String>>::new());
         if batch.context.routes.shared(batch.entity).is_some() {
             merged = store.merged(&records).await?;
             for conflict in store.conflicts_of(&records).await? {
@@ -218,7 +221,7 @@ impl Loaded {
                 }
             }
         }
-        let mut differences: BTreeMap<i64, Vec<Difference>> = BTreeMap::new();
+        let mut differences: BTreeMap<RecordId, Vec<Difference>> = BTreeMap::new();
         for difference in store.differences_of(batch.target, &records).await? {
             differences.entry(difference.record).or_default().push(difference);
         }
@@ -242,29 +245,29 @@ impl Loaded {
         })
     }
 
-    pub(in crate::sync) fn key(&self, record: i64) -> &str {
+    pub(in crate::sync) fn key(&self, record: RecordId) -> &str {
         self.keys.get(&record).map_or("", |(_, key)| key)
     }
 
     /// How a record is named to people.
-    pub(in crate::sync) fn name(&self, record: i64) -> &str {
+    pub(in crate::sync) fn name(&self, record: RecordId) -> &str {
         self.names.get(&record).map_or("", |(_, name)| name)
     }
 
     /// Return what is reserved of an article from now on, if it is not the same as before: the target has sold
     /// meanwhile, or taken back what it had sold, so that it is not known what it shows.
-    pub(in crate::sync) fn kept(&self, record: i64) -> Option<(i64, Decimal)> {
+    pub(in crate::sync) fn kept(&self, record: RecordId) -> Option<(RecordId, Decimal)> {
         let now = self.stock.ledger.as_ref()?.most(self.key(record));
         let before = self.stock.reservations.get(&record).copied().unwrap_or_default();
         (now != before).then_some((record, now))
     }
 
     /// What a system has of a record.
-    pub(in crate::sync) fn here(&self, record: i64, system: &str) -> Option<&Replica> {
+    pub(in crate::sync) fn here(&self, record: RecordId, system: &str) -> Option<&Replica> {
         self.replicas(record).iter().find(|replica| replica.system == system && replica.gone_at.is_none())
     }
 
-    pub(in crate::sync) fn replicas(&self, record: i64) -> &[Replica] {
+    pub(in crate::sync) fn replicas(&self, record: RecordId) -> &[Replica] {
         self.replicas.get(&record).map_or(&[], Vec::as_slice)
     }
 }

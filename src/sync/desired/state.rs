@@ -293,13 +293,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::store::RecordId;
     use crate::sync::routing::flow;
 
     fn replica(system: &str, fields: &Value) -> Replica {
         Replica {
             system: system.into(),
             entity: "order".into(),
-            record: 1,
+            record: RecordId(1),
             id: "7".into(),
             fields: fields.as_object().unwrap().clone(),
             sent: Fields::new(),

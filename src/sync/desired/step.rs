@@ -8,7 +8,7 @@ use super::{Batch, End, Known, Snapshot, decide, is_untold, qualify::Alike, wait
 use crate::{
     failure::{Class, Failure},
     port::Op,
-    store::{Delivered, Job},
+    store::{Delivered, Job, JobId},
     sync::{context::outcome, stock::Obstacles},
     wait_reason::WaitReason,
 };
@@ -38,13 +38,13 @@ pub(in crate::sync) enum Needs {
 #[derive(Default)]
 pub(in crate::sync) struct Looked {
     /// Jobs whose objects were looked at.
-    pub(in crate::sync) objects: BTreeSet<i64>,
+    pub(in crate::sync) objects: BTreeSet<JobId>,
     /// Jobs whose objects were shown in a row that cannot be read, and why.
-    pub(in crate::sync) unread: BTreeMap<i64, String>,
+    pub(in crate::sync) unread: BTreeMap<JobId, String>,
     /// Jobs whose figures were looked at after the orders.
-    pub(in crate::sync) figures: BTreeSet<i64>,
+    pub(in crate::sync) figures: BTreeSet<JobId>,
     /// Jobs whose figures at the target could not be read.
-    pub(in crate::sync) blind: BTreeSet<i64>,
+    pub(in crate::sync) blind: BTreeSet<JobId>,
     /// What kept orders from being read; `None` until reading them was tried.
     pub(in crate::sync) orders: Option<Obstacles>,
 }

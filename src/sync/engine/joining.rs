@@ -21,7 +21,7 @@ use crate::{
     model::canonical,
     store::NewRun,
     store::Slice,
-    store::{Balance, JOINED, Lease, NewJob, PageCommit, RecordId, ReplicaWrite, Result, RunKind, StoreError},
+    store::{Balance, JOINED, Lease, NewJob, PageCommit, RecordId, ReplicaWrite, Result, RunId, RunKind, StoreError},
     sync::{
         brakes,
         conflict::{respelt, shared},
@@ -231,7 +231,7 @@ impl Route<'_> {
         let mut after = place("after").and_then(|after| u32::try_from(after).ok()).unwrap_or(0);
         let mut tries = 0;
         let pending = context.store.pending().await?;
-        let run = match place("run").filter(|run| pending.iter().any(|pending| pending.run == *run)) {
+        let run = match place("run").map(RunId).filter(|run| pending.iter().any(|pending| pending.run == *run)) {
             Some(run) => run,
             None => {
                 let now = context.env.now();
@@ -282,7 +282,7 @@ impl Route<'_> {
     }
 
     /// Open a job for every object that the target still has and the source has lost. Return false after a stop.
-    async fn open_outlived(&self, run: i64, lease: &Lease, stop: &CancellationToken) -> Result<bool> {
+    async fn open_outlived(&self, run: RunId, lease: &Lease, stop: &CancellationToken) -> Result<bool> {
         let (context, mut after) = (self.context, 0);
         while !stop.is_cancelled() {
             let slice = context

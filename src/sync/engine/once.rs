@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::{
-    store::{JobState, RunKind, StoreError},
+    store::{JobState, RunId, RunKind, StoreError},
     sync::{
         brakes,
         context::RunReport,
@@ -31,7 +31,7 @@ pub struct PassSummary {
     /// How many rows did not become objects.
     pub rejected: u64,
     /// Runs that tripped a brake and wait for a person.
-    pub held: Vec<i64>,
+    pub held: Vec<RunId>,
     /// How many fields targets hold otherwise than they were sent, and nobody accepted.
     pub differences: u64,
 }

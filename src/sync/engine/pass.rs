@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     store::NewRun,
-    store::{Balance, JobFilter, JobState, RunKind, StoreError, Turn},
+    store::{Balance, JobFilter, JobState, RecordId, RunKind, StoreError, Turn},
     sync::{
         brakes,
         context::{Context, RunReport, outcome},
@@ -193,7 +193,7 @@ async fn look_at_targets(context: &Context, target: &str, entity: &str) -> Resul
         states: vec![JobState::Queued],
         ..JobFilter::default()
     };
-    let records: Vec<i64> = context.store.jobs(&queued).await?.into_iter().map(|job| job.record).collect();
+    let records: Vec<RecordId> = context.store.jobs(&queued).await?.into_iter().map(|job| job.record).collect();
     for records in records.chunks(LOOK) {
         let ids: Vec<String> = context.store.externals(target, records).await?.into_values().collect();
         if ids.is_empty() {

@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use crate::{
     mapping::{Fields, Prefix},
     model::EntitySpec,
@@ -376,7 +374,7 @@ pub(in crate::sync) async fn strangers(
     let fields: Vec<&String> =
         (spec.fields.iter()).filter(|(_, field)| field.to.as_ref().is_some_and(cannot)).map(|(name, _)| name).collect();
     let referred: BTreeSet<RecordId> = (replicas.values().flatten())
-        .flat_map(|replica| fields.iter().filter_map(|name| replica.fields.get(*name).and_then(Value::as_i64)))
+        .flat_map(|replica| fields.iter().filter_map(|name| replica.fields.get(*name).and_then(RecordId::of)))
         .collect();
     if referred.is_empty() {
         return Ok(referred);

@@ -45,7 +45,8 @@ impl People {
     pub(in crate::sync) async fn of(context: &Context, spec: &EntitySpec, objects: &[&Fields]) -> Result<Self> {
         let mut people = Self::default();
         let Some((field, to)) = buyer(context, spec) else { return Ok(people) };
-        let records: BTreeSet<RecordId> = objects.iter().filter_map(|object| object.get(field)?.as_i64()).collect();
+        let records: BTreeSet<RecordId> =
+            objects.iter().filter_map(|object| RecordId::of(object.get(field)?)).collect();
         if records.is_empty() {
             return Ok(people);
         }
@@ -77,7 +78,7 @@ impl People {
         others: &[&Fields],
     ) -> Option<bool> {
         let field = buyer(context, spec).map(|(field, _)| field);
-        let record = |object: &Fields| field.and_then(|field| object.get(field)?.as_i64());
+        let record = |object: &Fields| field.and_then(|field| RecordId::of(object.get(field)?));
         if let Some(own) = record(one)
             && others.iter().any(|other| record(other) == Some(own))
         {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     mapping::Fields,
-    store::{Job, JobState, RecordId, Result},
+    store::{Fence, Job, JobId, JobState, RecordId, Result},
     sync::{
         conflict::{persons, terms::Terms},
         context::{Context, outcome},
@@ -110,7 +110,7 @@ fn both_know(context: &Context, entity: &str, field: &str, from: &str, to: &str)
 fn asking(context: &Context, target: &str, entity: &str, record: RecordId) -> Job {
     let now = context.env.now();
     Job {
-        id: 0,
+        id: JobId(0),
         target: target.to_owned(),
         entity: entity.to_owned(),
         record,
@@ -118,7 +118,7 @@ fn asking(context: &Context, target: &str, entity: &str, record: RecordId) -> Jo
         state: JobState::Queued,
         due: now,
         attempts: 0,
-        fence: 0,
+        fence: Fence(0),
         intent: None,
         cause: None,
         error: None,

@@ -149,7 +149,7 @@ impl PullContext<'_> {
 
         let mut orders: Vec<_> = pulled.iter_mut().map(|seen| (seen.id.as_str(), &mut seen.object.fields)).collect();
         guests::assign_customers(self, &known, &mut orders).await?;
-        let numbers: Vec<i64> = records.iter().map(|identified| identified.record).collect();
+        let numbers: Vec<RecordId> = records.iter().map(|identified| identified.record).collect();
         let shared = Shared::of(self.context, system, self.entity, self.mapping, &numbers).await?;
         let targets = if shared.is_some() { self.context.routes.targets_of(self.entity) } else { BTreeSet::new() };
 
@@ -424,7 +424,7 @@ pub(in crate::sync) async fn resolve(
             _ => plain.push(one.clone()),
         }
     }
-    let mut records: BTreeMap<RefQuery, i64> = context.store.resolve(system, &plain).await?;
+    let mut records: BTreeMap<RefQuery, RecordId> = context.store.resolve(system, &plain).await?;
     for (entity, keys) in numbered {
         for (key, record) in numbering::refer(context, system, entity, &keys).await? {
             records.insert(RefQuery { entity: entity.to_owned(), by: RefBy::Key(key) }, record);

@@ -92,6 +92,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::store::RecordId;
 
     fn fields(value: &Value) -> Fields {
         value.as_object().unwrap().clone()
@@ -101,7 +102,7 @@ mod tests {
         Replica {
             system: "shop".into(),
             entity: "product".into(),
-            record: 1,
+            record: RecordId(1),
             id: "1".into(),
             fields: fields(stored),
             sent: fields(sent),

@@ -120,7 +120,7 @@ pub(in crate::sync) async fn list(
         Err(Stop::Cancelled) => report.error = Some(STOPPED.to_owned()),
         // The other process evaluates the run, and reads what is left.
         Err(Stop::Store(error @ StoreError::Overtaken)) => {
-            tracing::warn!(system, entity, run, "{error}");
+            tracing::warn!(system, entity, run = run.0, "{error}");
             report.error = Some(error.to_string());
             context.store.end_run(run, &report.balance, report.error.as_deref(), context.env.now()).await?;
             return Ok(report);

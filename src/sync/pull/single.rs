@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::run::{Marks, Pass, Rows, commit};
 use crate::{
     failure::Failure,
-    store::{Balance, NewRun, Rejection, RunKind, StoreError},
+    store::{Balance, NewRun, Rejection, RunId, RunKind, StoreError},
     sync::{
         brakes,
         context::{Context, PullContext, RunReport, outcome, report::STOPPED},
@@ -53,7 +53,8 @@ async fn single(
         return Ok(Ok(Unread::new()));
     };
     let mapping = mapping.as_ref();
-    let mut reading = PullContext { context, system: endpoint.as_ref(), mapping, entity, run: 0, remapped: false };
+    let mut reading =
+        PullContext { context, system: endpoint.as_ref(), mapping, entity, run: RunId(0), remapped: false };
     let counter = context.store.counter().await?;
     let rows = match endpoint.read(entity, ids).await {
         Ok(rows) => rows,

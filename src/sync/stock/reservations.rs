@@ -12,7 +12,7 @@ use crate::{
     model::decimal,
     store::Origin,
     store::StockEvidence,
-    store::{ChangeOp, Job, JobFilter, NewJob, RecordId, Replica, Result},
+    store::{ChangeOp, Job, JobFilter, JobId, NewJob, RecordId, Replica, Result},
     sync::{
         context::Context,
         routing::{Flow, priority},
@@ -351,7 +351,7 @@ pub(in crate::sync) async fn wake(context: &Context, shop: &str, unread: &Unread
             let jobs = context.store.jobs(&waiting).await?;
             let keys = context.store.keys(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await?;
             let waits = |job: &&Job| keys.get(&job.record).is_some_and(|(_, sku)| unread.concerns(sku));
-            let free: Vec<i64> = jobs.iter().filter(|job| !waits(job)).map(|job| job.id).collect();
+            let free: Vec<JobId> = jobs.iter().filter(|job| !waits(job)).map(|job| job.id).collect();
             if free.is_empty() {
                 return Ok(());
             }

@@ -12,7 +12,7 @@ use super::{DeletePolicy, FakeSystem, Flow, Stage, flow, hammer, waits};
 use crate::{
     port::{RowBody, SourceRow},
     store::NewRun,
-    store::{Job, JobFilter, JobState, RunKind, WaitingApproval},
+    store::{Job, JobFilter, JobState, RunId, RunKind, WaitingApproval},
     sync::{
         brakes,
         context::PullContext,
@@ -96,7 +96,7 @@ impl Stage {
     }
 
     /// A page that a run has committed before the daemon was killed; `gone` as it had announced.
-    async fn cut_off(&self, entity: &str, rows: &[Value], lost: &[&str], gone: u64) -> i64 {
+    async fn cut_off(&self, entity: &str, rows: &[Value], lost: &[&str], gone: u64) -> RunId {
         let context = self.engine.context();
         let (system, mapping) =
             (context.systems["erp"].as_ref(), &context.mappings[&("erp".to_owned(), entity.to_owned())]);

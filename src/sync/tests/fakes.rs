@@ -24,6 +24,7 @@ use crate::{
         Capabilities, Checked, Find, Op, Outcome, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System,
         Write, Written,
     },
+    store::{JobId, RecordId},
     wait_reason::WaitReason,
 };
 
@@ -416,7 +417,7 @@ impl System for FakeSystem {
             }
         }
         if std::mem::take(&mut self.state.lock().unwrap().crossed) {
-            let jobs: Vec<i64> = outcomes.iter().map(|outcome| outcome.job).collect();
+            let jobs: Vec<JobId> = outcomes.iter().map(|outcome| outcome.job).collect();
             outcomes.reverse();
             outcomes.iter_mut().zip(jobs).for_each(|(outcome, job)| outcome.job = job);
         }
@@ -577,7 +578,7 @@ impl Translate for FakeMapping {
     }
 
     fn needs(&self, desired: &Fields) -> Needs {
-        let records = desired.get("parent").and_then(Value::as_i64).map(|record| ("category".to_owned(), record));
+        let records = desired.get("parent").and_then(RecordId::of).map(|record| ("category".to_owned(), record));
         Needs { records: records.into_iter().collect(), ..Needs::default() }
     }
 
@@ -587,7 +588,7 @@ impl Translate for FakeMapping {
         }
         let mut body = Fields::new();
         for (field, value) in desired.iter().filter(|(field, _)| only.is_none_or(|only| only.contains(*field))) {
-            let value = match (field.as_str(), value.as_i64()) {
+            let value = match (field.as_str(), RecordId::of(value)) {
                 ("parent", Some(record)) => {
                     let reference = ("category".to_owned(), record);
                     let Some(id) = known.records.get(&reference) else {

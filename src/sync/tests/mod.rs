@@ -50,7 +50,7 @@ use crate::{
     model::Entities,
     port::{Op, System},
     store::NewRun,
-    store::{Circuit, Claim, Intent, Job, JobFilter, JobState, RunKind, SharedStore, Turn},
+    store::{Circuit, Claim, Fence, Intent, Job, JobFilter, JobState, RunKind, SharedStore, Turn},
     sync::{
         context::{Context, Limits, SystemLimits},
         engine::{Engine, PassSummary},
@@ -317,7 +317,7 @@ async fn a_write_that_stores_its_steps_while_leases_are_renewed_keeps_its_lease(
     stage.shop.fault(Fault::Steps(500));
     assert!(stage.once().await.is_clean());
     let jobs = stage.store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
-    assert_eq!((jobs[0].fence, jobs[0].attempts, stage.shop.written()), (1, 0, 1), "claimed once, written once");
+    assert_eq!((jobs[0].fence, jobs[0].attempts, stage.shop.written()), (Fence(1), 0, 1), "claimed once, written once");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    store::{ChangeOp, LinkState, Origin},
+    store::{ChangeOp, LinkState, Origin, RunId},
     sync::preview::{Undone, undo},
 };
 
@@ -12,7 +12,7 @@ fn product(name: &str, brand: &str) -> Value {
 
 impl Stage {
     /// One product at both, of which the ERP then changes name and brand; gives the run that saw it.
-    async fn renamed() -> (Self, i64) {
+    async fn renamed() -> (Self, RunId) {
         let stage = Self::new(vec![flow("catalog", "erp", "shop", &["product"])]).await;
         stage.erp.put("product", "1", &product("Martillo", "Alfa"));
         stage.once().await;
@@ -23,13 +23,13 @@ impl Stage {
     }
 
     /// A pass; gives the run that pulled the ERP's products.
-    async fn seen(&self) -> i64 {
+    async fn seen(&self) -> RunId {
         let summary = self.full().await;
         assert!(summary.is_clean(), "{summary:?}");
         run_of(&summary)
     }
 
-    async fn undo(&self, run: i64) -> Undone {
+    async fn undo(&self, run: RunId) -> Undone {
         undo(self.engine.context(), &[run], false, &CancellationToken::new()).await.unwrap()
     }
 
@@ -51,7 +51,7 @@ impl Stage {
     }
 }
 
-fn run_of(summary: &PassSummary) -> i64 {
+fn run_of(summary: &PassSummary) -> RunId {
     summary.runs.iter().find(|run| run.system == "erp" && run.entity == "product").unwrap().run.unwrap()
 }
 
@@ -270,7 +270,7 @@ async fn an_object_in_a_row_that_cannot_be_read_is_left_alone() {
 #[tokio::test]
 async fn a_run_that_is_not_there_is_reported() {
     let stage = Stage::catalog().await;
-    let error = undo(stage.engine.context(), &[99], false, &CancellationToken::new()).await.unwrap_err();
+    let error = undo(stage.engine.context(), &[RunId(99)], false, &CancellationToken::new()).await.unwrap_err();
     assert!(error.to_string().contains("no run 99"), "{error}");
 }
 

@@ -24,6 +24,7 @@ use vaiven::internals::{
     failure::Failure,
     load::{LoadError, Place, SourceFile},
     port::{Captures, Op, Page, PageToken, Progress, PullRequest, System, Write, logins::InMemory},
+    store::JobId,
 };
 
 /// A clock that stands still, far enough after any file was written.
@@ -105,7 +106,7 @@ pub struct NoProgress;
 
 #[async_trait]
 impl Progress for NoProgress {
-    async fn save(&self, _: i64, _: &Captures) -> Result<(), Failure> {
+    async fn save(&self, _: JobId, _: &Captures) -> Result<(), Failure> {
         Ok(())
     }
 }
@@ -147,7 +148,7 @@ pub fn ids(page: &Page) -> Vec<&str> {
 
 pub fn write(job: i64, op: Op, key: &str, id: Option<&str>, body: Value) -> Write {
     Write {
-        job,
+        job: JobId(job),
         op,
         key: key.to_owned(),
         id: id.map(str::to_owned),

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use vaiven::internals::store::{
-    Balance, BrakeTrip, Claim, HeldJobs, Job, JobFilter, JobState, NewJob, PageCommit, Pending, RecordId, RunApproval,
-    SharedStore, ViolationExample, WaitingApproval,
+    Balance, BrakeTrip, Claim, HeldJobs, Job, JobFilter, JobId, JobState, NewJob, PageCommit, Pending, RecordId,
+    RunApproval, RunId, SharedStore, ViolationExample, WaitingApproval,
 };
 use vaiven::internals::wait_reason::WaitReason;
 
@@ -24,7 +24,7 @@ promises! {
 }
 
 /// A run that has opened jobs for these records at the shop.
-async fn opening(store: &SharedStore, records: &[RecordId]) -> i64 {
+async fn opening(store: &SharedStore, records: &[RecordId]) -> RunId {
     let commit = PageCommit {
         changes: records.iter().map(|record| change(*record, "new")).collect(),
         jobs: records.iter().map(|record| job("shop", *record)).collect(),
@@ -147,14 +147,14 @@ async fn only_jobs_of_records_that_the_target_holds_are_looked_at(backend: Backe
     let store = &backend.store;
     let mut records = vec![pulled(store, "erp", "new", "NEW").await];
     let run = opening(store, &records).await;
-    assert!(store.opened(run, "shop", 0, 10).await.unwrap().is_empty(), "the shop holds nothing");
+    assert!(store.opened(run, "shop", JobId(0), 10).await.unwrap().is_empty(), "the shop holds nothing");
     records.extend(both(store, 3).await);
     let run = opening(store, &records).await;
-    let open = store.opened(run, "shop", 0, 2).await.unwrap();
+    let open = store.opened(run, "shop", JobId(0), 2).await.unwrap();
     assert_eq!(open.iter().map(|job| job.record).collect::<Vec<_>>(), records[1..3]);
     let rest = store.opened(run, "shop", open[1].id, 2).await.unwrap();
     assert_eq!(rest.iter().map(|job| job.record).collect::<Vec<_>>(), records[3..]);
-    assert!(store.opened(run, "crm", 0, 10).await.unwrap().is_empty());
+    assert!(store.opened(run, "crm", JobId(0), 10).await.unwrap().is_empty());
     assert_eq!((store.live("shop", "product").await.unwrap(), store.live("shop", "price").await.unwrap()), (3, 0));
 }
 

@@ -2,7 +2,7 @@
 
 use vaiven::internals::{
     mapping::Fields,
-    store::{DifferenceMark, JobFilter, JobState, PageCommit, ReplicaWrite, SharedStore},
+    store::{DifferenceMark, JobFilter, JobId, JobState, PageCommit, RecordId, ReplicaWrite, SharedStore},
 };
 
 use super::backend::{Backend, at, claim, ends, fields, job, page, parked, promises, pulled, replica};
@@ -12,11 +12,11 @@ promises! {
     an_accepted_difference_wakes_its_job_and_is_reported_no_more,
 }
 
-async fn state_of(store: &SharedStore, job: i64) -> JobState {
+async fn state_of(store: &SharedStore, job: JobId) -> JobState {
     store.jobs(&JobFilter { ids: vec![job], ..JobFilter::default() }).await.unwrap().remove(0).state
 }
 
-async fn differing(backend: &Backend) -> (i64, i64) {
+async fn differing(backend: &Backend) -> (RecordId, JobId) {
     let store = &backend.store;
     let record = pulled(store, "shop", "1", "A").await;
     let opened = PageCommit { jobs: vec![job("shop", record)], ..page(store, "erp").await };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, migrate::Migrator};
-use vaiven::internals::store::{self, MappingRevision, OrderReadings, Reading, RunKind};
+use vaiven::internals::store::{self, MappingRevision, OrderReadings, Reading, RecordId, RunKind};
 
 use super::backend::{at, postgres_schema};
 
@@ -37,7 +37,7 @@ async fn a_postgresql_state_of_every_earlier_schema_is_brought_up_to_date_with_w
         assert_eq!((reading.revision, reading.whole_at), (Some(revision), Some(at(9))), "from step {known}");
         let stock = reading.stock.unwrap();
         assert_eq!((stock.since, stock.listed), (3, 5), "from step {known}");
-        assert_eq!(stock.had["shop"].iter().copied().collect::<Vec<_>>(), [7, 9], "from step {known}");
+        assert_eq!(stock.had["shop"].iter().copied().collect::<Vec<_>>(), [7, 9].map(RecordId), "from step {known}");
         assert_eq!(store.heard("shop", "order").await.unwrap(), Some(4), "from step {known}");
         assert_eq!(store.fired("catalog", RunKind::Delta).await.unwrap(), Some(at(5)), "from step {known}");
         assert_eq!(store.fired("catalog", RunKind::Full).await.unwrap(), Some(at(1)), "from step {known}");

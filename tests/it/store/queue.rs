@@ -1,7 +1,7 @@
 //! The queue: one open job per target and record, leases, fences, waking.
 
 use vaiven::internals::store::{
-    Claim, Delivered, GivenUp, Intent, Job, JobFilter, JobState, NewJob, ReplicaWrite, Turn, Verdict,
+    Claim, Delivered, GivenUp, Intent, Job, JobFilter, JobId, JobState, NewJob, RecordId, ReplicaWrite, Turn, Verdict,
 };
 
 use super::backend::{Backend, LEASE, at, claim, claim_of, done, ends, job, parked, promises, pulled, replica};
@@ -107,7 +107,8 @@ async fn parked_jobs_wake_when_what_they_miss_arrives(backend: Backend) {
 
 async fn the_foremost_priority_comes_first_and_one_entity_at_a_time(backend: Backend) {
     let store = &backend.store;
-    let open = |entity: &str, record, priority| NewJob { entity: entity.into(), priority, ..job("shop", record) };
+    let open =
+        |entity: &str, record, priority| NewJob { entity: entity.into(), priority, ..job("shop", RecordId(record)) };
     let jobs =
         [open("product", 1, 5), open("price", 2, 5), open("stock", 3, 5), open("stock", 4, 1), open("order", 5, 9)];
     store.enqueue(&jobs, at(0)).await.unwrap();
@@ -124,7 +125,11 @@ async fn the_foremost_priority_comes_first_and_one_entity_at_a_time(backend: Bac
 
     store.enqueue(&[open("product", 8, 5), open("price", 9, 5)], at(0)).await.unwrap();
     let rest = store.claim(Claim { but: &["product".into()], ..claim_of("shop") }, at(0)).await.unwrap();
-    assert_eq!(rest.iter().map(|job| job.record).collect::<Vec<_>>(), [9], "entities that are busy are left alone");
+    assert_eq!(
+        rest.iter().map(|job| job.record).collect::<Vec<_>>(),
+        [RecordId(9)],
+        "entities that are busy are left alone"
+    );
 }
 
 async fn a_turn_by_waiting_takes_what_has_been_due_longest_whatever_its_priority(backend: Backend) {
@@ -133,7 +138,7 @@ async fn a_turn_by_waiting_takes_what_has_been_due_longest_whatever_its_priority
         entity: entity.into(),
         priority,
         due: Some(at(due)),
-        ..job("shop", record)
+        ..job("shop", RecordId(record))
     };
     let jobs = [open("product", 1, 5, 1), open("product", 2, 5, 8), open("stock", 3, 1, 5), open("order", 4, 0, 9)];
     store.enqueue(&jobs, at(0)).await.unwrap();
@@ -142,13 +147,13 @@ async fn a_turn_by_waiting_takes_what_has_been_due_longest_whatever_its_priority
     for _ in 0..4 {
         taken.push(store.claim(longest, at(8)).await.unwrap().first().map(|job| job.record));
     }
-    assert_eq!(taken, [Some(1), Some(3), Some(2), None], "the order is not due yet");
-    assert_eq!(store.claim(longest, at(9)).await.unwrap()[0].record, 4);
+    assert_eq!(taken, [Some(RecordId(1)), Some(RecordId(3)), Some(RecordId(2)), None], "the order is not due yet");
+    assert_eq!(store.claim(longest, at(9)).await.unwrap()[0].record, RecordId(4));
 }
 
 async fn a_due_time_and_a_backoff_are_waited_for(backend: Backend) {
     let store = &backend.store;
-    store.enqueue(&[NewJob { due: Some(at(10)), ..job("shop", 1) }], at(0)).await.unwrap();
+    store.enqueue(&[NewJob { due: Some(at(10)), ..job("shop", RecordId(1)) }], at(0)).await.unwrap();
     assert!(claim(store, "shop", at(9)).await.is_empty());
     let claimed = claim(store, "shop", at(10)).await;
     let intent = Intent::new(vaiven::internals::port::Op::Create, at(10));
@@ -162,7 +167,7 @@ async fn a_due_time_and_a_backoff_are_waited_for(backend: Backend) {
         error: "no answer".into(),
     };
     store.deliver("shop", "product", vec![ends(&claimed[0], retry)], at(11)).await.unwrap();
-    store.enqueue(&[job("shop", 1)], at(12)).await.unwrap();
+    store.enqueue(&[job("shop", RecordId(1))], at(12)).await.unwrap();
     assert!(claim(store, "shop", at(39)).await.is_empty(), "a change does not shorten a backoff");
     let again = claim(store, "shop", at(40)).await;
     assert_eq!((again[0].attempts, again[0].intent.as_ref()), (1, Some(&intent)));
@@ -191,20 +196,23 @@ async fn what_is_due_next_is_listed_by_target_and_entity(backend: Backend) {
 
 async fn a_changed_record_rearms_its_dead_and_parked_jobs(backend: Backend) {
     let store = &backend.store;
-    store.enqueue(&[job("shop", 1), job("shop", 2)], at(0)).await.unwrap();
+    store.enqueue(&[job("shop", RecordId(1)), job("shop", RecordId(2))], at(0)).await.unwrap();
     let claimed = claim(store, "shop", at(0)).await;
     let dead = Verdict::Dead { class: "rejected".into(), error: "no price".into() };
     let ends = vec![ends(&claimed[0], dead), ends(&claimed[1], parked("lookup:tax=IGIC7"))];
     store.deliver("shop", "product", ends, at(1)).await.unwrap();
     assert!(claim(store, "shop", at(9)).await.is_empty());
-    store.enqueue(&[job("shop", 1), job("shop", 2)], at(10)).await.unwrap();
+    store.enqueue(&[job("shop", RecordId(1)), job("shop", RecordId(2))], at(10)).await.unwrap();
     let again = claim(store, "shop", at(10)).await;
-    assert_eq!(again.iter().map(|job| (job.record, job.attempts)).collect::<Vec<_>>(), [(1, 0), (2, 0)]);
+    assert_eq!(
+        again.iter().map(|job| (job.record, job.attempts)).collect::<Vec<_>>(),
+        [(RecordId(1), 0), (RecordId(2), 0)]
+    );
     assert!(again.iter().all(|job| job.error.is_none() && job.cause.is_none()));
 }
 
 async fn two_workers_never_claim_the_same_job(backend: Backend) {
-    let jobs: Vec<NewJob> = (0..400).map(|record| job("shop", record)).collect();
+    let jobs: Vec<NewJob> = (0..400).map(|record| job("shop", RecordId(record))).collect();
     backend.store.enqueue(&jobs, at(0)).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..4 {
@@ -218,7 +226,7 @@ async fn two_workers_never_claim_the_same_job(backend: Backend) {
             mine
         });
     }
-    let mut all: Vec<i64> = tasks.join_all().await.into_iter().flatten().collect();
+    let mut all: Vec<JobId> = tasks.join_all().await.into_iter().flatten().collect();
     assert_eq!(all.len(), 400);
     all.sort_unstable();
     all.dedup();

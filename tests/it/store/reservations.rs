@@ -94,12 +94,13 @@ async fn what_a_shop_no_longer_has_is_not_reserved(backend: Backend) {
 async fn what_is_kept_back_is_remembered_until_it_is_nothing(backend: Backend) {
     let store = &backend.store;
     let (half, two) = (Decimal::new(5, 1), Decimal::TWO);
-    store.reserve("shop", &[(7, two), (8, half)]).await.unwrap();
-    store.reserve("other", &[(7, half)]).await.unwrap();
-    assert_eq!(store.reservations("shop").await.unwrap(), BTreeMap::from([(7, two), (8, half)]));
-    store.reserve("shop", &[(7, half), (8, Decimal::ZERO), (9, Decimal::ZERO)]).await.unwrap();
-    assert_eq!(store.reservations("shop").await.unwrap(), BTreeMap::from([(7, half)]));
-    assert_eq!(store.reservations("other").await.unwrap(), BTreeMap::from([(7, half)]));
+    let [one, other, third] = [7, 8, 9].map(RecordId);
+    store.reserve("shop", &[(one, two), (other, half)]).await.unwrap();
+    store.reserve("other", &[(one, half)]).await.unwrap();
+    assert_eq!(store.reservations("shop").await.unwrap(), BTreeMap::from([(one, two), (other, half)]));
+    store.reserve("shop", &[(one, half), (other, Decimal::ZERO), (third, Decimal::ZERO)]).await.unwrap();
+    assert_eq!(store.reservations("shop").await.unwrap(), BTreeMap::from([(one, half)]));
+    assert_eq!(store.reservations("other").await.unwrap(), BTreeMap::from([(one, half)]));
 }
 
 async fn a_note_becomes_true_with_its_page(backend: Backend) {

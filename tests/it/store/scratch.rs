@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::json;
 use vaiven::internals::{
     env::Env,
-    store::{self, Attempt, Circuit, Delivered, JobFilter, JobState, NewChange, NewRun, Origin, RunKind, Verdict},
+    store::{
+        self, Attempt, Circuit, Delivered, JobFilter, JobState, NewChange, NewRun, Origin, RunId, RunKind, Verdict,
+    },
 };
 
 use super::backend::{Backend, LEASE, at, change, claim, done, ends, identify, job, page, promises, pulled, replica};
@@ -227,7 +229,7 @@ async fn a_run_lists_its_changes_and_a_record_its_whole_history(backend: Backend
     let causes: Vec<Origin> = store.history(&[record]).await.unwrap().into_iter().map(|change| change.cause).collect();
     assert_eq!(causes, [Origin::Run(run), Origin::Job(claimed[0].id)]);
     assert_eq!(store.run(run).await.unwrap().map(|run| run.system), Some("erp".to_owned()));
-    assert!(store.run(run + 99).await.unwrap().is_none());
+    assert!(store.run(RunId(run.0 + 99)).await.unwrap().is_none());
 }
 
 #[tokio::test]

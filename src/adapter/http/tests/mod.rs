@@ -27,6 +27,7 @@ use crate::{
     adapter::{self, Manifest, SettingValue, Settings, World},
     env::{Clock, Entropy, Env},
     failure::Failure,
+    ids::JobId,
     load::{LoadError, SourceFile},
     port::{
         Captures, Op, Page, PageToken, Progress, PullRequest, System, Write,
@@ -220,7 +221,7 @@ fn ids(pages: &[Page]) -> Vec<&str> {
 
 fn write(job: i64, op: Op, body: Value) -> Write {
     Write {
-        job,
+        job: JobId(job),
         op,
         key: format!("K{job}"),
         id: (op != Op::Create).then(|| job.to_string()),
@@ -240,11 +241,11 @@ fn write(job: i64, op: Op, body: Value) -> Write {
 
 /// Records what was saved.
 #[derive(Default)]
-struct Saved(Mutex<Vec<(i64, Captures)>>);
+struct Saved(Mutex<Vec<(JobId, Captures)>>);
 
 #[async_trait]
 impl Progress for Saved {
-    async fn save(&self, job: i64, done: &Captures) -> Result<(), Failure> {
+    async fn save(&self, job: JobId, done: &Captures) -> Result<(), Failure> {
         self.0.lock().unwrap().push((job, done.clone()));
         Ok(())
     }

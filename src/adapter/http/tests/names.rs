@@ -61,8 +61,8 @@ async fn written(shop: &dyn System, writes: Vec<Write>) -> (Vec<i64>, Vec<(i64, 
     let (mut done, mut refused) = (Vec::new(), Vec::new());
     for outcome in shop.write("product", writes, &Saved::default()).await {
         match outcome.result {
-            Ok(_) => done.push(outcome.job),
-            Err(failure) => refused.push((outcome.job, failure.class)),
+            Ok(_) => done.push(outcome.job.0),
+            Err(failure) => refused.push((outcome.job.0, failure.class)),
         }
     }
     done.sort_unstable();

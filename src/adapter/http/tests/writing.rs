@@ -378,7 +378,7 @@ body = "${items}"
     let writes = (1..=8).map(|job| write(job, Op::Update, json!({ "n": job }))).collect();
     let outcomes = shop.write("stock", writes, &Saved::default()).await;
     let failed: Vec<i64> =
-        outcomes.iter().filter(|outcome| outcome.result.is_err()).map(|outcome| outcome.job).collect();
+        outcomes.iter().filter(|outcome| outcome.result.is_err()).map(|outcome| outcome.job.0).collect();
     assert_eq!((outcomes.len(), failed), (8, vec![5]));
     assert_eq!(fake.count("/stock"), 7);
 
@@ -407,7 +407,7 @@ body = "${items}"
     let writes = || (1..=8).map(|job| write(job, Op::Update, json!({ "n": job }))).collect();
     let refused = |outcomes: &[Outcome]| -> Vec<i64> {
         let of = |one: &&Outcome| one.result.as_ref().is_err_and(|failure| failure.class == Class::Auth);
-        outcomes.iter().filter(of).map(|outcome| outcome.job).collect()
+        outcomes.iter().filter(of).map(|outcome| outcome.job.0).collect()
     };
     // A firewall refuses two of them.
     let (shop, _) = system(toml, |request| {

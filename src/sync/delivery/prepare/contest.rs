@@ -10,7 +10,7 @@ use crate::{
     mapping::{Children, Fields},
     model::{Compare, EntitySpec, FieldSpec},
     port::Op,
-    store::{Job, JobFilter, JobState, RecordId, Replica, Result},
+    store::{Fence, Job, JobFilter, JobId, JobState, RecordId, Replica, Result},
     sync::{
         desired::{Batch, Known, Prepared, Task, Wait, differing::CostlyDifferences, outlook},
         identity::unique::{self, Unique},
@@ -35,7 +35,7 @@ pub(in crate::sync) struct Around {
     /// Records that have just given up their value.
     pub(in crate::sync) aside: BTreeSet<RecordId>,
     /// Jobs whose end is not known yet; `None` until it was looked up.
-    under_way: Option<BTreeSet<i64>>,
+    under_way: Option<BTreeSet<JobId>>,
 }
 
 /// How many objects of a circle are followed at most.
@@ -137,7 +137,7 @@ impl Around {
     }
 }
 
-async fn under_way(batch: &Batch<'_>) -> Result<BTreeSet<i64>> {
+async fn under_way(batch: &Batch<'_>) -> Result<BTreeSet<JobId>> {
     const MOST: u32 = 1_000;
     let open = JobFilter {
         target: Some(batch.target.to_owned()),
@@ -183,7 +183,7 @@ fn look_at(like: &Job, record: RecordId) -> Job {
         record,
         state: JobState::Running,
         attempts: 0,
-        fence: 0,
+        fence: Fence(0),
         intent: None,
         cause: None,
         error: None,

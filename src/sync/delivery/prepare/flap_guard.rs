@@ -55,7 +55,7 @@ pub(super) async fn park_flapping(batch: &Batch<'_>, known: Vec<Known>, prepared
              It is left alone until that is less than {often} times (limits.fuse)",
             batch.target
         );
-        tracing::warn!(system = batch.target, entity = batch.entity, job = one.job.id, "{error}");
+        tracing::warn!(system = batch.target, entity = batch.entity, job = one.job.id.0, "{error}");
         let cause = WaitReason::flap_guard(batch.entity, &one.key);
         prepared.ended.push(one.ended(Verdict::Parked { cause, error }, None));
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     failure::{Class, Failure},
     mapping::Translate,
-    store::{Delivered, Job, Result},
+    store::{Delivered, Job, JobId, RecordId, Result},
     sync::{
         context::circuit,
         desired::{Batch, Known, Loaded, Looked, Needs, Round, Snapshot, Step, failed, next_step, qualify::Alike},
@@ -28,7 +28,7 @@ pub(super) struct Decided {
     /// How the jobs end that lead to no write.
     pub(super) ended: Vec<Delivered>,
     /// By job: the reservation of its article from now on, if it is not the same as before.
-    pub(super) kept: BTreeMap<i64, (i64, Decimal)>,
+    pub(super) kept: BTreeMap<JobId, (RecordId, Decimal)>,
     /// What all objects of the target have in common once these writes are included.
     pub(super) alike: Alike,
     /// Whether one of the writes is the first to set that.
@@ -51,7 +51,8 @@ pub(super) async fn decide_all(
         let snapshot = Snapshot { batch, mapping, loaded: &loaded };
         let (now, is_stopping) = (batch.context.env.now(), stop.is_cancelled());
         let at = Round { snapshot, looked: &looked, now, is_stopping };
-        let steps: Vec<(i64, Step)> = jobs.iter().map(|job| (job.id, next_step(at, job.clone(), &mut alike))).collect();
+        let steps: Vec<(JobId, Step)> =
+            jobs.iter().map(|job| (job.id, next_step(at, job.clone(), &mut alike))).collect();
         let needs = Bulk::of(&steps);
         if !needs.is_empty() && round < ROUNDS {
             let unseen = needs.look(batch, &mut looked, stop).await?;
@@ -86,13 +87,13 @@ fn waits(batch: &Batch<'_>, job: &Job) -> Delivered {
 #[derive(Default)]
 struct Bulk {
     /// By job.
-    objects: BTreeMap<i64, String>,
-    figures: BTreeMap<i64, String>,
+    objects: BTreeMap<JobId, String>,
+    figures: BTreeMap<JobId, String>,
     orders: bool,
 }
 
 impl Bulk {
-    fn of(steps: &[(i64, Step)]) -> Self {
+    fn of(steps: &[(JobId, Step)]) -> Self {
         let mut bulk = Self::default();
         for (job, step) in steps {
             match step {
@@ -115,7 +116,7 @@ impl Bulk {
         batch: &Batch<'_>,
         looked: &mut Looked,
         stop: &CancellationToken,
-    ) -> Result<Option<(BTreeMap<i64, String>, Failure)>> {
+    ) -> Result<Option<(BTreeMap<JobId, String>, Failure)>> {
         let (context, target, entity) = (batch.context, batch.target, batch.entity);
         let mut unseen = None;
         if !self.objects.is_empty() {

@@ -240,7 +240,7 @@ fn is_made_again(batch: &Batch<'_>, one: &Known) -> bool {
 /// The intent that such an object is looked up with: nothing was begun, so whatever belongs to other records stays
 /// theirs.
 fn before_all(now: DateTime<Utc>) -> Intent {
-    Intent { known: Some(RecordId::MAX), ..Intent::new(Op::Create, now) }
+    Intent { known: Some(RecordId(i64::MAX)), ..Intent::new(Op::Create, now) }
 }
 
 /// Return what a lookup found, without the objects that belonged to other records before this create was begun: the

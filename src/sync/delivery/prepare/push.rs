@@ -8,7 +8,7 @@ use crate::{
     failure::{Class, Failure},
     mapping::{Externals, Fields, Needs, Translate},
     port::{Op, Write},
-    store::Result,
+    store::{RecordId, Result},
     sync::{
         context::circuit,
         desired::{Batch, Known, Prepared, Task, is_untold},
@@ -24,7 +24,7 @@ pub(super) async fn push(
     externals: &Externals,
     prepared: &mut Prepared,
 ) -> Result<()> {
-    let records: Vec<i64> = known.iter().map(|one| one.job.record).collect();
+    let records: Vec<RecordId> = known.iter().map(|one| one.job.record).collect();
     let children = batch.context.store.children_of(&records).await?;
     let spec = batch.context.entities.get(batch.entity);
     let mut externals = externals.clone();
@@ -164,7 +164,7 @@ pub(super) async fn externals(batch: &Batch<'_>, mapping: &dyn Translate, known:
         all.child_ids.extend(needs.child_ids);
         all
     });
-    let records: Vec<i64> = needs.records.iter().map(|(_, record)| *record).collect();
+    let records: Vec<RecordId> = needs.records.iter().map(|(_, record)| *record).collect();
     let child_ids: Vec<(String, String)> = needs.child_ids.iter().cloned().collect();
     let mut externals = Externals::default();
     if !records.is_empty() {

@@ -344,6 +344,7 @@ fn many(count: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::RunId;
 
     #[test]
     fn in_sync_is_said_only_where_nothing_is_amiss_and_as_of_the_oldest_reading() {
@@ -368,7 +369,7 @@ mod tests {
     #[test]
     fn what_happens_every_day_needs_nobody() {
         assert!(!needs_somebody(JobState::Parked, Some(&WaitReason::acceptance("order", "7"))));
-        assert!(!needs_somebody(JobState::Parked, Some(&WaitReason::Run(12))));
+        assert!(!needs_somebody(JobState::Parked, Some(&WaitReason::Run(RunId(12)))));
         assert!(needs_somebody(JobState::Parked, Some(&WaitReason::missing("product", "A"))));
         assert!(needs_somebody(JobState::Dead, None) && !needs_somebody(JobState::Queued, None));
     }

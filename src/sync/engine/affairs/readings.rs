@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Affairs, Trouble, What, pairs};
 use crate::{
-    store::{LastListing, RunKind},
+    store::{LastListing, RunId, RunKind},
     sync::{context::report, routing::Flow},
 };
 
@@ -78,14 +78,14 @@ struct LastListings<'a> {
 
 impl<'a> LastListings<'a> {
     /// The last good one: its number, and when it began.
-    fn good(self) -> Option<(i64, DateTime<Utc>)> {
+    fn good(self) -> Option<(RunId, DateTime<Utc>)> {
         [self.delta, self.full].into_iter().flatten().filter_map(|listing| listing.good).max()
     }
 
     /// A full listing makes up for a delta listing that failed before it, but not the other way round: only a full
     /// one finds what is gone.
     fn failed(self) -> impl Iterator<Item = &'a LastListing> {
-        let whole = self.full.and_then(|full| full.good).map_or(0, |(run, _)| run);
+        let whole = self.full.and_then(|full| full.good).map_or(RunId(0), |(run, _)| run);
         let is_at_fault = |listing: &&LastListing| listing.error.as_deref().is_some_and(report::is_fault);
         let delta = self.delta.filter(|delta| delta.run > whole).filter(is_at_fault);
         let full = self.full.filter(is_at_fault);
@@ -107,10 +107,10 @@ mod tests {
             system: "erp".into(),
             entity: "product".into(),
             kind,
-            run,
+            run: RunId(run),
             began: at(run),
             error: error.map(str::to_owned),
-            good: good.map(|run| (run, at(run))),
+            good: good.map(|run| (RunId(run), at(run))),
         }
     }
 

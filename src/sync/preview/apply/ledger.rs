@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::{
     port::{Op, Write},
+    store::JobId,
     sync::preview::plan::{Entry, Proof},
 };
 
@@ -49,9 +50,9 @@ pub(super) struct ApplyLedger {
 struct Inner {
     planned: HashMap<Place, Vec<Planned>>,
     /// Job to the planned write that it carries out.
-    sent: HashMap<i64, (Place, usize)>,
+    sent: HashMap<JobId, (Place, usize)>,
     /// Writes that were held back, by their job.
-    refused: BTreeMap<i64, UnappliedWrite>,
+    refused: BTreeMap<JobId, UnappliedWrite>,
 }
 
 pub(super) fn word(op: Op) -> &'static str {
@@ -106,7 +107,7 @@ impl ApplyLedger {
     }
 
     /// Record how a write that was sent ended.
-    pub(super) fn ended(&self, job: i64, failed: Option<String>) {
+    pub(super) fn ended(&self, job: JobId, failed: Option<String>) {
         let mut inner = self.inner();
         let Some((place, index)) = inner.sent.remove(&job) else { return };
         if let Some(planned) = inner.planned.get_mut(&place).and_then(|planned| planned.get_mut(index)) {
@@ -115,7 +116,7 @@ impl ApplyLedger {
     }
 
     /// Return the writes that were held back, with their jobs.
-    pub(super) fn refused(&self) -> BTreeMap<i64, UnappliedWrite> {
+    pub(super) fn refused(&self) -> BTreeMap<JobId, UnappliedWrite> {
         self.inner().refused.clone()
     }
 

@@ -18,7 +18,7 @@ use crate::{
     failure::Failure,
     model::Entities,
     port::{Capabilities, Checked, Outcome, Pace, Page, Probe, Progress, PullRequest, SourceRow, System, Write},
-    store::{JobFilter, JobState, Lease, NewJob, SharedStore, StoreError},
+    store::{JobFilter, JobId, JobState, Lease, NewJob, SharedStore, StoreError},
     sync::{
         context::{Context, Requests, RunReport, leases::holding, requests::Counts},
         delivery::sole,
@@ -171,7 +171,7 @@ async fn work(
 
 /// Make the jobs due again that were held back, for deliveries without a plan.
 async fn bring_forward(context: &Context, ledger: &ApplyLedger) -> Result<(), StoreError> {
-    let ids: Vec<i64> = ledger.refused().into_keys().collect();
+    let ids: Vec<JobId> = ledger.refused().into_keys().collect();
     if ids.is_empty() {
         return Ok(());
     }

@@ -17,7 +17,7 @@ use crate::{
     port::{PageToken, PullRequest, SourceRow},
     store::MappingRevision,
     store::NewRun,
-    store::{BrakeTrip, ChangeOp, Rejection, RunKind, SharedStore, ShownRow, StoreError},
+    store::{BrakeTrip, ChangeOp, JobId, RecordId, Rejection, RunId, RunKind, SharedStore, ShownRow, StoreError},
     sync::{
         brakes,
         context::{Context, PullContext, outcome},
@@ -222,7 +222,7 @@ impl MappingComparison<'_> {
         }
         let mut commit = reading.detect(rows, &[], context.store.counter().await?).await?.commit;
         // A row that was never read before is new, not changed.
-        let fresh: BTreeSet<i64> =
+        let fresh: BTreeSet<RecordId> =
             commit.changes.iter().filter(|change| change.op == ChangeOp::Create).map(|change| change.record).collect();
         self.diff.left_out += count(fresh.len());
         commit.changes.retain(|change| !fresh.contains(&change.record));
@@ -251,7 +251,7 @@ impl MappingComparison<'_> {
 
     /// Find out what the jobs of the run would do, as far as that is known without asking the targets, and which
     /// brakes would hold them.
-    async fn at_targets(&mut self, run: i64) -> Result<(), StoreError> {
+    async fn at_targets(&mut self, run: RunId) -> Result<(), StoreError> {
         let context = self.context;
         let (system, entity) = (self.diff.system.as_str(), self.diff.entity.as_str());
         let mut targets: BTreeSet<&str> =
@@ -265,7 +265,7 @@ impl MappingComparison<'_> {
             }
             let batch = Batch::new(context, endpoint.as_ref(), target, entity);
             let mut at = TargetDiff { target: target.to_owned(), updates: 0, examples: Vec::new(), brakes: Vec::new() };
-            let mut after = 0;
+            let mut after = JobId(0);
             loop {
                 let jobs = context.store.opened(run, target, after, SLICE).await?;
                 let Some(last) = jobs.last() else { break };
@@ -307,12 +307,12 @@ async fn shown(
     store: &SharedStore,
     spec: Option<&EntitySpec>,
     personal: bool,
-    changes: Vec<(i64, Fields)>,
+    changes: Vec<(RecordId, Fields)>,
 ) -> Result<Vec<Edit>, StoreError> {
     if changes.is_empty() {
         return Ok(Vec::new());
     }
-    let mut records: BTreeSet<i64> = changes.iter().map(|(record, _)| *record).collect();
+    let mut records: BTreeSet<RecordId> = changes.iter().map(|(record, _)| *record).collect();
     let sides = |fields: &Fields, at: usize| -> Fields {
         fields.iter().filter_map(|(name, pair)| Some((name.clone(), pair.get(at)?.clone()))).collect()
     };
@@ -322,7 +322,7 @@ async fn shown(
         }
     }
     let shown = Shown { keys: store.keys(&records.into_iter().collect::<Vec<_>>()).await?, personal };
-    let example = |(record, mut fields): (i64, Fields)| {
+    let example = |(record, mut fields): (RecordId, Fields)| {
         if let Some(spec) = spec {
             shown.changes(&spec.fields, &mut fields);
         }

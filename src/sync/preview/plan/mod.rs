@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::{recorder::Recorder, write_log::WriteLog};
 use crate::{
     port::Op,
-    store::{BrakeTrip, Measured, RecordId, Rejection, Scratch, SharedStore, StoreError},
+    store::{BrakeTrip, Measured, RecordId, Rejection, RunId, Scratch, SharedStore, StoreError},
     sync::{
         context::{Context, Requests, RunReport},
         engine::{Affairs, Engine, Reach, Share},
@@ -132,7 +132,7 @@ pub struct By {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Braked {
     /// The held run, if it was held before the plan was made; `vaiven approve` shows it.
-    pub run: Option<i64>,
+    pub run: Option<RunId>,
     pub entity: String,
     #[serde(flatten)]
     pub trip: BrakeTrip,
@@ -240,7 +240,7 @@ fn kind_of(unwritten: &Unwritten) -> &str {
 }
 
 /// Return what brakes stop in this share of the queue.
-async fn braked(store: &SharedStore, share: &Share, before: &BTreeSet<i64>) -> Result<Vec<Braked>, StoreError> {
+async fn braked(store: &SharedStore, share: &Share, before: &BTreeSet<RunId>) -> Result<Vec<Braked>, StoreError> {
     let mut all = Vec::new();
     for approval in store.waiting_approvals().await? {
         // The runs of the copy have numbers that mean nothing outside it.

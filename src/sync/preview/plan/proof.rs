@@ -10,7 +10,7 @@ use crate::{
     mapping::Fields,
     model::{self, EntitySpec, Shown},
     port::{Op, Write},
-    store::{Result, SharedStore},
+    store::{RecordId, Result, SharedStore},
 };
 
 /// First half of a blake3 hash over canonical values.
@@ -83,7 +83,7 @@ pub(in crate::sync) async fn values(
     let Some(spec) = spec else {
         return Ok(sides.into_iter().map(|(before, after)| Values { before, after }).collect());
     };
-    let mut records: Vec<i64> = sides
+    let mut records: Vec<RecordId> = sides
         .iter()
         .flat_map(|(before, after)| [before, after])
         .flat_map(|fields| model::records(&spec.fields, fields))
@@ -123,10 +123,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::store::JobId;
 
     fn write(op: Op, before: Value, desired: Value, changed: &[&str]) -> Write {
         Write {
-            job: 1,
+            job: JobId(1),
             op,
             key: "H-1".into(),
             id: None,

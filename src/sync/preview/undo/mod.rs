@@ -15,7 +15,7 @@ use self::trace::{FieldHistory, TargetHistory, trace};
 use crate::{
     mapping::{Fields, Translate},
     port::System,
-    store::{ChangeOp, Delivered, Job, NewJob, RecordId, Replica, StoreError, Verdict},
+    store::{ChangeOp, Delivered, Job, JobId, NewJob, RecordId, Replica, RunId, StoreError, Verdict},
     sync::{
         conflict::terms::Terms,
         context::{Context, outcome},
@@ -36,7 +36,7 @@ const SLICE: usize = 500;
 /// What happened in an undo.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Undone {
-    pub runs: Vec<i64>,
+    pub runs: Vec<RunId>,
     pub restored: Vec<Restored>,
     pub left: Vec<Left>,
 }
@@ -67,7 +67,7 @@ pub enum UndoError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("there is no run {0}; `vaiven undo` lists those that changed something")]
-    NoRun(i64),
+    NoRun(RunId),
 }
 
 /// Take back what these runs led to. Objects that they created are removed only with `delete_created`, in the way
@@ -77,12 +77,12 @@ pub enum UndoError {
 /// If there is no such run, or if the state fails. What cannot be taken back is reported in the result.
 pub async fn undo(
     context: &Context,
-    runs: &[i64],
+    runs: &[RunId],
     delete_created: bool,
     stop: &CancellationToken,
 ) -> Result<Undone, UndoError> {
     const PAGE: u32 = 1000;
-    let runs: BTreeSet<i64> = runs.iter().copied().collect();
+    let runs: BTreeSet<RunId> = runs.iter().copied().collect();
     let mut records: BTreeSet<RecordId> = BTreeSet::new();
     for run in &runs {
         if context.store.run(*run).await?.is_none() {
@@ -258,7 +258,7 @@ impl Work<'_> {
         to_restore: &mut BTreeMap<RecordId, TargetHistory>,
     ) -> Result<Vec<(Delivered, Option<RestorePlan>)>, StoreError> {
         let mut writes = Vec::new();
-        let mut plans: BTreeMap<i64, RestorePlan> = BTreeMap::new();
+        let mut plans: BTreeMap<JobId, RestorePlan> = BTreeMap::new();
         let mut delivered = Vec::new();
         for view in prepare::views(batch, mapping, jobs).await? {
             let history = to_restore.remove(&view.job.record).unwrap_or_default();
@@ -381,7 +381,7 @@ impl Work<'_> {
         delivered: Vec<(Delivered, Option<RestorePlan>)>,
     ) -> Result<(), StoreError> {
         let mut closed = Vec::with_capacity(delivered.len());
-        let mut restored: BTreeMap<i64, RestorePlan> = BTreeMap::new();
+        let mut restored: BTreeMap<JobId, RestorePlan> = BTreeMap::new();
         for (mut one, plan) in delivered {
             let job = one.job;
             if let Some(attempt) = &mut one.attempt {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::store::{Change, ChangeOp, Origin};
+use crate::store::{Change, ChangeOp, Origin, RunId};
 
 /// What the runs' deliveries did to a record at one target.
 #[derive(Debug, Default, PartialEq)]
@@ -31,9 +31,9 @@ pub(super) struct FieldHistory {
 }
 
 /// Read a record's whole history, oldest first.
-pub(super) fn trace(history: &[Change], runs: &BTreeSet<i64>) -> BTreeMap<String, TargetHistory> {
+pub(super) fn trace(history: &[Change], runs: &BTreeSet<RunId>) -> BTreeMap<String, TargetHistory> {
     let mut targets: BTreeMap<String, TargetHistory> = BTreeMap::new();
-    let mut seen: Vec<(i64, &Change)> = Vec::new();
+    let mut seen: Vec<(RunId, &Change)> = Vec::new();
     // Target to how many runs had been seen at its last delivery.
     let mut runs_seen: BTreeMap<&str, usize> = BTreeMap::new();
     let mut known: BTreeSet<&str> = BTreeSet::new();
@@ -53,13 +53,13 @@ pub(super) fn trace(history: &[Change], runs: &BTreeSet<i64>) -> BTreeMap<String
             at.made &= !at.fields.is_empty();
             continue;
         }
-        let last = |lines: &[(i64, &Change)], of: &dyn Fn(&Change) -> bool| {
+        let last = |lines: &[(RunId, &Change)], of: &dyn Fn(&Change) -> bool| {
             lines.iter().rev().find(|(_, line)| of(line)).map(|(run, _)| *run)
         };
         let elsewhere = |line: &Change| line.system != change.system;
         let fresh = seen.get(since..).unwrap_or_default();
         let whole = last(fresh, &elsewhere).or_else(|| last(&seen, &elsewhere));
-        let ours = |run: Option<i64>| run.is_some_and(|run| runs.contains(&run));
+        let ours = |run: Option<RunId>| run.is_some_and(|run| runs.contains(&run));
         match change.op {
             ChangeOp::Delete if ours(whole) => *at = TargetHistory { deleted: true, ..TargetHistory::default() },
             ChangeOp::Delete => at.fields.clear(),
@@ -100,17 +100,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::store::{JobId, RecordId};
 
     /// `run 1` or `job 1`.
     fn origin(text: &str) -> Origin {
         let number = |text: &str| text.parse().unwrap();
-        text.strip_prefix("run ").map_or_else(|| Origin::Job(number(&text[4..])), |run| Origin::Run(number(run)))
+        text.strip_prefix("run ")
+            .map_or_else(|| Origin::Job(JobId(number(&text[4..]))), |run| Origin::Run(RunId(number(run))))
     }
 
     fn line(system: &str, op: ChangeOp, cause: &str, fields: &Value) -> Change {
         Change {
             id: 0,
-            record: 1,
+            record: RecordId(1),
             entity: "product".into(),
             system: system.into(),
             op,
@@ -136,7 +138,7 @@ mod tests {
     }
 
     fn of(history: &[Change], runs: &[i64]) -> TargetHistory {
-        trace(history, &runs.iter().copied().collect()).remove("shop").unwrap_or_default()
+        trace(history, &runs.iter().copied().map(RunId).collect()).remove("shop").unwrap_or_default()
     }
 
     fn moved(at: &TargetHistory) -> Vec<(&str, &Value, &Value)> {
@@ -155,7 +157,7 @@ mod tests {
     fn what_a_run_made_is_known_and_what_came_after_it_is_reported() {
         let first = of(&story(), &[1]);
         assert!(first.made);
-        assert_eq!(first.fields["name"].later, Some(Origin::Run(2)));
+        assert_eq!(first.fields["name"].later, Some(Origin::Run(RunId(2))));
     }
 
     #[test]
@@ -168,7 +170,7 @@ mod tests {
     fn an_edit_at_the_target_since_is_reported_and_its_repair_belongs_to_the_run_that_saw_it() {
         let mut history = story();
         history.push(update("shop", "run 4", &json!({"name": ["b", "edited"]})));
-        assert_eq!(of(&history, &[2]).fields["name"].later, Some(Origin::Run(4)));
+        assert_eq!(of(&history, &[2]).fields["name"].later, Some(Origin::Run(RunId(4))));
         history.push(update("shop", "job 3", &json!({"name": ["edited", "b"]})));
         assert_eq!(moved(&of(&history, &[4])), [("name", &json!("edited"), &json!("b"))]);
     }
