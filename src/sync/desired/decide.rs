@@ -240,6 +240,7 @@ pub(in crate::sync) fn decide(
         stranger,
         costly_differences,
         shown: None,
+        unread: None,
     };
     if op == Op::Update && known.changed.is_empty() {
         // What is desired by now may be what the target holds.

@@ -108,6 +108,8 @@ pub(in crate::sync) struct Known {
     pub(in crate::sync) costly_differences: CostlyDifferences,
     /// What an object shows that a lookup found and some of whose steps are still to be done.
     pub(in crate::sync) shown: Option<Fields>,
+    /// Why the row cannot be read in which the object was shown when it was looked at.
+    pub(in crate::sync) unread: Option<String>,
 }
 
 impl Known {
@@ -134,6 +136,18 @@ impl Known {
 }
 
 impl Known {
+    /// Why an object that cannot be read is not written: it may hold somebody's edit, and what the last write added may
+    /// be there already. `None` if it can be read, or was not looked at.
+    pub(in crate::sync) fn unread(&self, batch: &Batch<'_>) -> Option<Failure> {
+        let (target, entity) = (batch.target, batch.entity);
+        let reason = self.unread.as_ref()?;
+        let text = format!(
+            "{target} shows the {entity} in a row that cannot be read, so it is not written: {reason}. Correct the row or \
+             the mapping; if it may be written as it is, put the row aside (`vaiven rows dismiss {target}/{entity} ROW`)"
+        );
+        Some(Failure::new(Class::Unmapped, text).with_cause(WaitReason::unread(entity, &self.key)))
+    }
+
     /// Whether the write sends a stock figure that is not zero.
     pub(in crate::sync) fn offers(&self) -> bool {
         self.op != Op::Delete

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::{Batch, End, Known, Snapshot, decide, is_untold, qualify::Alike, wait_until};
+use super::{End, Known, Snapshot, decide, is_untold, qualify::Alike, wait_until};
 use crate::{
-    failure::{Class, Failure},
     port::Op,
     store::{Delivered, Job, JobId},
     sync::{context::outcome, stock::Obstacles},
@@ -64,10 +63,6 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
     if let Some(end) = wait_for_shared(&round, &job) {
         return Step::Finish(Box::new(End::Closed(end)));
     }
-    if let Some(reason) = looked.unread.get(&job.id) {
-        let failure = unread(snapshot, &job, reason);
-        return Step::Finish(Box::new(End::Failed(job, failure)));
-    }
     let (id, is_seen) = (job.id, looked.objects.contains(&job.id));
     let here = snapshot.loaded.here(job.record, snapshot.batch.target).map(|here| here.id.clone());
     let unseen = here.filter(|_| snapshot.batch.capabilities.read && !is_seen);
@@ -81,7 +76,8 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
             Some(here) => Step::Look(Needs::Object(here)),
             None => Step::Finish(end),
         },
-        Ok(known) => {
+        Ok(mut known) => {
+            known.unread = looked.unread.get(&id).cloned();
             let is_update = known.op == Op::Update;
             let here = known.here.as_ref().filter(|_| is_update && snapshot.batch.capabilities.read);
             let here = here.map(|here| here.id.clone());
@@ -100,23 +96,15 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
             }
             // An edit that no pull has seen yet is merged, or becomes a conflict, instead of being overwritten.
             let shared = snapshot.batch.context.routes.shared(snapshot.batch.entity);
-            match here.filter(|_| !is_seen && shared.is_some_and(|shared| !known.changed.is_disjoint(shared))) {
-                Some(here) => Step::Look(Needs::Object(here)),
-                None => Step::Write(Box::new(known)),
+            match here.filter(|_| shared.is_some_and(|shared| !known.changed.is_disjoint(shared))) {
+                Some(here) if !is_seen => Step::Look(Needs::Object(here)),
+                Some(_) if let Some(failure) = known.unread(snapshot.batch) => {
+                    Step::Finish(Box::new(End::Failed(known.job, failure)))
+                }
+                _ => Step::Write(Box::new(known)),
             }
         }
     }
-}
-
-/// An object that had to be looked at and cannot be read is not written: it may hold somebody's edit, and what the last
-/// write added may be there already.
-fn unread(snapshot: Snapshot<'_>, job: &Job, reason: &str) -> Failure {
-    let Batch { target, entity, .. } = *snapshot.batch;
-    let text = format!(
-        "{target} shows the {entity} in a row that cannot be read, so it is not written: {reason}. Correct the row or \
-         the mapping; if it may be written as it is, put the row aside (`vaiven rows dismiss {target}/{entity} ROW`)"
-    );
-    Failure::new(Class::Unmapped, text).with_cause(WaitReason::unread(entity, snapshot.loaded.key(job.record)))
 }
 
 /// Whether a job ends because its target is known to hold something that blocks it.

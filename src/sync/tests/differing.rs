@@ -27,7 +27,7 @@ fn mapping(entity: &str, fields: &str) -> Arc<dyn Translate> {
 }
 
 impl Stage {
-    async fn mapped(&self, entity: &str, fields: &str, kind: RunKind) -> PassSummary {
+    pub(super) async fn mapped(&self, entity: &str, fields: &str, kind: RunKind) -> PassSummary {
         let mut context = self.context(self.store.clone(), "mapped");
         for system in ["erp", "shop"] {
             context.mappings.insert((system.into(), entity.into()), mapping(entity, fields));
@@ -40,7 +40,7 @@ impl Stage {
         found.into_iter().map(|one| (one.field, one.sent, one.stored)).collect()
     }
 
-    async fn cause(&self) -> Option<String> {
+    pub(super) async fn cause(&self) -> Option<String> {
         let filter = JobFilter { states: vec![JobState::Parked], limit: 1, ..JobFilter::default() };
         self.store.jobs(&filter).await.unwrap().pop().and_then(|job| job.cause.map(String::from))
     }

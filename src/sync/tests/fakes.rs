@@ -35,6 +35,8 @@ pub(super) enum Fault {
     Fail(Class, &'static str),
     /// Takes effect, but the answer is lost.
     LostAfter,
+    /// Takes effect, the last item of this list twice, since the network repeats the request; the answer is lost.
+    LostDoubled(&'static str),
     /// No effect, and no answer.
     LostBefore,
     /// No effect, and never an answer nor an error.
@@ -398,6 +400,12 @@ impl System for FakeSystem {
                 Some(Fault::LostAfter) => {
                     self.apply(entity, &write).and(Err(Failure::new(Class::Unknown, "no answer")))
                 }
+                Some(Fault::LostDoubled(list)) => self.apply(entity, &write).and_then(|(id, _)| {
+                    let mut state = self.state.lock().unwrap();
+                    let items = state.rows.get_mut(entity).unwrap().get_mut(&id).unwrap()[list].as_array_mut().unwrap();
+                    items.extend(items.last().cloned());
+                    Err(Failure::new(Class::Unknown, "no answer"))
+                }),
                 None | Some(Fault::Steps(_) | Fault::Doze(..) | Fault::Slow(_)) => {
                     self.apply(entity, &write).map(|(id, row)| Written {
                         id,

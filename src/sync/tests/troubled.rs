@@ -267,3 +267,26 @@ async fn a_system_that_says_at_once_is_not_asked_without_a_pause() {
     let attempts = stage.store.attempts(job.id).await.unwrap().len();
     assert!(attempts < 10, "{attempts} requests though each was refused");
 }
+
+#[tokio::test]
+async fn variants_that_an_update_without_an_answer_may_have_added_are_not_added_again_to_what_cannot_be_read() {
+    const PRODUCT: &str = "sku = 'sku'\nname = 'name'\nactive = 'active'\n[fields.variants]\nfrom = 'variants'\n\
+        push_to = 'variants'\n[fields.variants.each]\nid = 'id'\n[fields.variants.each.fields]\nsku = 'sku'\n";
+    let stage = Stage::new(vec![flow("catalog", "erp", "shop", &["product"])]).await;
+    let product = |variants: Value| json!({"sku": "H-1", "name": {"es": "a"}, "active": true, "variants": variants});
+    stage.erp.put("product", "1", &product(json!([{"id": "11", "sku": "M"}])));
+    let summary = stage.mapped("product", PRODUCT, RunKind::Delta).await;
+    assert!(summary.is_clean(), "{summary:?}");
+    stage.erp.put("product", "1", &product(json!([{"id": "11", "sku": "M"}, {"id": "12", "sku": "L"}])));
+    stage.shop.fault(Fault::LostDoubled("variants"));
+    let summary = stage.mapped("product", PRODUCT, RunKind::Delta).await;
+    assert_eq!((summary.delivered.parked, stage.shop.written()), (1, 2), "{summary:?}");
+    assert_eq!(stage.cause().await.as_deref(), Some("unread:product=H-1"));
+    stage.mapped("product", PRODUCT, RunKind::Delta).await;
+    assert_eq!(stage.shop.written(), 2, "looked at again, and left as it is");
+    let mut row = stage.shop.rows("product").remove(0);
+    row["variants"].as_array_mut().unwrap().pop();
+    stage.shop.put("product", row["id"].clone().as_str().unwrap(), &row);
+    assert!(stage.mapped("product", PRODUCT, RunKind::Delta).await.is_clean());
+    assert_eq!(stage.shop.written(), 2, "both are there");
+}

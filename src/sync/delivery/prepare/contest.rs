@@ -235,6 +235,7 @@ async fn step_aside(
         conflicts: BTreeSet::new(),
         unsent_changes: false,
         shown: None,
+        unread: None,
         is_unpaid: false,
         stranger: None,
         costly_differences: CostlyDifferences::new(),

@@ -82,6 +82,10 @@ pub(super) async fn push(
             prepared.fail(batch, &one.job, &Failure::new(Class::Rejected, text));
             continue;
         }
+        if let Some(failure) = one.unread(batch).filter(|_| adds && is_untold(&one.job)) {
+            prepared.fail(batch, &one.job, &failure);
+            continue;
+        }
         let done = one
             .job
             .intent

@@ -73,6 +73,7 @@ pub(in crate::sync) async fn set(
             stranger: None,
             costly_differences: CostlyDifferences::new(),
             shown: None,
+            unread: None,
         });
     }
     let externals = externals(batch, mapping, &known).await?;
