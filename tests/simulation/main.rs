@@ -209,7 +209,7 @@ macro_rules! caught {
 caught! {
     is_caught_when_no_intent_is_stored: SkippedIntent in Plain by "times in the ERP", 1;
     is_caught_when_the_cursor_moves_early: EarlyCursor in Plain by "in the shop", 61;
-    is_caught_when_a_worker_writes_after_its_lease_was_lost: ForgottenFence in Hesitant by "in the shop", 41;
+    is_caught_when_a_worker_writes_after_its_lease_was_lost: ForgottenFence in Hesitant by "in the shop", 429;
     is_caught_when_a_change_during_a_delivery_is_dropped: DroppedChange in Plain by "in the shop", 14;
     is_caught_when_a_tombstone_is_ignored: IgnoredTombstone in Plain by "still sold in the shop", 20;
     is_caught_when_a_create_with_a_lost_answer_is_repeated: LostIsFailed in Plain by "times in the ERP", 59;
