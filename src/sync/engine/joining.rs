@@ -163,7 +163,11 @@ impl Route<'_> {
         let has_any = self.knows_any().await? || was_away && self.was_outlived().await?;
         if !has_any {
             let has_others = || ways.iter().any(|way| way.ends_with(&format!("/{}", self.target)));
-            let is_added = noted.as_ref().map_or_else(has_others, |noted| is(noted, ADDED));
+            let is_added = match &noted {
+                Some(noted) => is(noted, ADDED),
+                // Notes without a run are those of a first start that broke off between them.
+                None => has_others() && !context.store.runs(1).await?.is_empty(),
+            };
             context.store.note(&note, &json!({ "print": fingerprint, ADDED: is_added })).await?;
             return Ok(None);
         }

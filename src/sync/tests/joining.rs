@@ -320,6 +320,21 @@ async fn an_entity_that_is_added_to_a_target_with_others_joins_though_nobody_has
 }
 
 #[tokio::test]
+async fn a_first_start_that_broke_off_between_its_notes_is_a_first_start_again() {
+    let [_, after] = widened();
+    let stage = Stage::new(after).await;
+    // As the first start left it, killed after the first of its notes.
+    stage.once().await;
+    let notes = stage.store.notes("covered:").await.unwrap();
+    assert!(notes.len() > 1, "{notes:?}");
+    let fresh = Stage::new(widened()[1].clone()).await;
+    let (name, note) = notes.into_iter().find(|(name, _)| name.contains("/category/")).unwrap();
+    fresh.store.note(&name, &note).await.unwrap();
+    put_products(&fresh, 25);
+    assert_eq!(fresh.once().await.delivered.written, 25, "nothing has joined");
+}
+
+#[tokio::test]
 async fn an_entity_whose_first_reading_broke_off_goes_on_joining() {
     let [before, after] = widened();
     let stage = Stage::new(before).await;
