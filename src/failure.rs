@@ -83,6 +83,20 @@ impl Failure {
         Self { class, message, field: None, cause: None, retry_after: None, status: None, source: None }
     }
 
+    /// The same failure for another record that it is about. Its source stays with the first.
+    #[must_use]
+    pub fn for_another(&self) -> Self {
+        Self {
+            class: self.class,
+            message: self.message.clone(),
+            field: self.field.clone(),
+            cause: self.cause.clone(),
+            retry_after: self.retry_after,
+            status: self.status,
+            source: None,
+        }
+    }
+
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());

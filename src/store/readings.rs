@@ -1,7 +1,7 @@
 //! Readings: table family `reading`. What the listings of an entity of a system have proven.
 //!
-//! Called by `sync::pull`, which lists, by `sync::stock`, which offers no more than is proven, and by
-//! `sync::preview`, which compares mappings.
+//! Called by `sync::pull`, which lists, by `sync::stock`, which offers no more than is proven, by
+//! `sync::engine`, which asks what was read before something joined, and by `sync::preview`, which compares mappings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,7 +64,7 @@ pub struct Reading {
     pub orders: Option<OrderReadings>,
 }
 
-/// Table family `reading`. Called by `sync::stock`, `sync::pull` and `sync::preview`.
+/// Table family `reading`. Called by `sync::stock`, `sync::pull`, `sync::engine` and `sync::preview`.
 ///
 /// Each method that writes is idempotent.
 ///

@@ -81,6 +81,9 @@ pub trait RejectionStore: Send + Sync {
     /// Return the rows of a system that could not be read, belong to no live object and have not been put aside.
     async fn unread(&self, system: &str, entity: &str) -> Result<Vec<UnreadableRow>>;
 
+    /// Return which of these rows, by id, a person has put aside.
+    async fn dismissed(&self, system: &str, entity: &str, ids: &[String]) -> Result<BTreeSet<String>>;
+
     /// Put aside rows that cannot be read: those of this id or position; without `row`, all of them. Queue the jobs
     /// that waited for rows of the system. Return how many rows were put aside. One transaction; idempotent.
     async fn dismiss(&self, system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64>;
@@ -130,6 +133,14 @@ impl RejectionStore for Database {
             unread.push(UnreadableRow { position, id, likes });
         }
         Ok(unread)
+    }
+
+    async fn dismissed(&self, system: &str, entity: &str, ids: &[String]) -> Result<BTreeSet<String>> {
+        const SQL: &str = "SELECT r.id FROM rejection r WHERE r.system = $1 AND r.entity = $2 AND r.dismissed <> 0 \
+            AND r.id IN (SELECT j.value->>0 FROM json_each($3) j)";
+        let args = args![self.name(system).await?, self.name(entity).await?, rows(ids.iter().map(|id| [id]))?];
+        let mut found = self.pool.read("look for rows that were put aside", SQL, args).await?;
+        found.iter_mut().map(|row| row.text(0)).collect()
     }
 
     async fn dismiss(&self, system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64> {

@@ -141,7 +141,7 @@ impl House {
             name if self.0.get(at).is_some_and(|module| module.children.contains(name)) => {
                 at.iter().cloned().chain([first.clone()]).collect()
             }
-            _ => return None,
+            name => self.taken_in(at, name, depth)?,
         };
         let mut rest = rest;
         while let Some((step, after)) = rest.split_first() {
@@ -174,7 +174,11 @@ impl House {
         }
         let globs = module.imports.iter().filter(|import| import.name == "*");
         globs.filter_map(|glob| self.resolve(at, &glob.path, depth + 1)).find_map(|from| {
-            let has = self.0.get(&from)?.imports.iter().any(|import| import.name == name);
+            let there = self.0.get(&from)?;
+            if there.children.contains(name) {
+                return Some(from.into_iter().chain([name.to_owned()]).collect());
+            }
+            let has = there.imports.iter().any(|import| import.name == name);
             if has { self.taken_in(&from, name, depth + 1) } else { None }
         })
     }
@@ -277,8 +281,8 @@ impl<'ast> Visit<'ast> for Paths<'_> {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let mut segments: Segments = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        self.take(&mut segments);
+        // A name alone may come from the glob of another room.
+        self.0.paths.push(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
         visit::visit_path(self, path);
     }
 
@@ -408,6 +412,7 @@ fn the_manifest_is_compiled_and_then_run_and_no_driver_calls_another() {
         (manifest, "fn way() { super::open(); }"),
         (sql, "use crate::adapter::http::compile::Call;"),
         (sql, "fn way() { super::super::http::open(); }"),
+        (sql, "use crate::adapter; fn way() { adapter::http::open(); }"),
     ] {
         assert!(!planted_in_adapter(at, code).is_empty(), "{at}: {code}");
     }
@@ -430,6 +435,11 @@ fn an_arrow_of_every_form_is_seen() {
         "fn way() { use super::super::pull::list; list(); }",
         "mod inner { use super::super::super::pull::Page; }",
         "pub use crate::sync::pull::Page;",
+        "use crate::sync; fn way() { sync::pull::list(); }",
+        "use crate::sync::*; fn way() { pull::list(); }",
+        "use crate::sync::*; fn way(run: &Run) {}",
+        "use super::super as house; fn way() { house::pull::list(); }",
+        "use crate as c; fn way() { c::sync::pull::list(); }",
     ] {
         assert!(!planted(code).is_empty(), "{code}");
     }

@@ -84,6 +84,7 @@ const READ_METHODS: &[&str] = &[
     "attempts",
     "gone_through_since",
     "rejections",
+    "dismissed",
     "rejection_counts",
     "unreadable_articles",
     "counts",

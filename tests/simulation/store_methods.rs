@@ -136,6 +136,7 @@ macro_rules! store_methods {
             RejectionStore {
                 rejections(system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
                 unread(system: &str, entity: &str) -> Result<Vec<UnreadableRow>>;
+                dismissed(system: &str, entity: &str, ids: &[String]) -> Result<BTreeSet<String>>;
                 dismiss(system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64>;
                 rejection_counts() -> Result<Vec<(String, String, u64, u64)>>;
                 unreadable_articles(system: &str, entity: &str) -> Result<Option<BTreeSet<String>>>;

@@ -6,6 +6,7 @@ use crate::{
     adapter::manifest::Settings,
     expr::{ExprError, SETTINGS, Scope},
     failure::{Class, Failure},
+    port::Write,
     wait_reason::WaitReason,
 };
 
@@ -16,6 +17,18 @@ pub fn base_scope<'a>(settings: &'a Settings, entity: &'a Value) -> Scope<'a> {
         scope = scope.with(name, value);
     }
     scope
+}
+
+/// Variables that every expression of a write sees. Ids: the object's, and those of its children.
+pub fn write_scope<'a>(base: &'a Scope<'a>, write: &'a Write, (id, child_ids): (&'a Value, &'a Value)) -> Scope<'a> {
+    base.child()
+        .with("body", &write.body)
+        .with("whole", &write.whole)
+        .with("wanted", &write.desired)
+        .with("before", &write.before)
+        .with_owned("key", write.key.as_str())
+        .with("id", id)
+        .with("parts", child_ids)
 }
 
 /// The failure of an expression that has no value during work: the adapter is wrong, and affected jobs wait until

@@ -12,4 +12,4 @@ pub mod segment;
 pub mod unreached;
 pub mod xml;
 
-pub use evaluate::{base_scope, fatal, rejected};
+pub use evaluate::{base_scope, fatal, rejected, write_scope};

@@ -101,6 +101,12 @@ struct Route<'a> {
     target: &'a str,
 }
 
+/// Whether a source is known to hold any records.
+async fn knows_any(context: &Context, source: &str, entity: &str) -> Result<bool> {
+    let first = Slice { after: 0, limit: 1 };
+    Ok(!context.store.unseen(source, entity, &RoaringBitmap::new(), first).await?.is_empty())
+}
+
 impl Route<'_> {
     fn note(&self) -> String {
         joined::note(self.flow, self.entity, self.target)
@@ -160,13 +166,12 @@ impl Route<'_> {
             return Ok(None);
         }
         let was_away = noted.as_ref().is_some_and(|noted| is(noted, LEFT));
-        let has_any = self.knows_any().await? || was_away && self.was_outlived().await?;
+        let has_any =
+            knows_any(context, &self.flow.from, self.entity).await? || was_away && self.was_outlived().await?;
         if !has_any {
-            let has_others = || ways.iter().any(|way| way.ends_with(&format!("/{}", self.target)));
             let is_added = match &noted {
                 Some(noted) => is(noted, ADDED),
-                // Notes without a run are those of a first start that broke off between them.
-                None => has_others() && !context.store.runs(1).await?.is_empty(),
+                None => self.has_others(ways).await?,
             };
             context.store.note(&note, &json!({ "print": fingerprint, ADDED: is_added })).await?;
             return Ok(None);
@@ -192,10 +197,21 @@ impl Route<'_> {
         opened.map(|()| None)
     }
 
-    /// Whether the source is known to hold any records.
-    async fn knows_any(&self) -> Result<bool> {
-        let (store, source) = (&self.context.store, &self.flow.from);
-        Ok(!store.unseen(source, self.entity, &RoaringBitmap::new(), Slice { after: 0, limit: 1 }).await?.is_empty())
+    /// Whether the target is in use by another route already: it, or that route's source, has been read. The notes of a
+    /// first start that broke off between them say nothing yet.
+    async fn has_others(&self, ways: &[String]) -> Result<bool> {
+        let store = &self.context.store;
+        for way in ways {
+            let route = way.strip_prefix(COVERED).and_then(|route| route.rsplit_once('/'));
+            let from = route.filter(|(_, target)| *target == self.target).and_then(|(from, _)| from.split_once('/'));
+            if let Some((source, entity)) = from
+                && (store.reading(self.target, entity).await?.is_adopted
+                    || knows_any(self.context, source, entity).await?)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the target still has records that the source has lost.

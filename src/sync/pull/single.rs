@@ -21,7 +21,7 @@ pub(in crate::sync) type Unread = BTreeMap<String, String>;
 
 /// Read objects of a target before they are written; the inner error says why they could not be read. What differs
 /// from the replicas becomes durable as with any pull, unless another process has done so meanwhile: after this,
-/// load again what was known before. Of an object whose row cannot be read nothing more is known than before.
+/// load again what was known before. The result names the objects whose rows cannot be read: they stay as known before.
 pub(in crate::sync) async fn look(
     context: &Context,
     system: &str,
@@ -84,13 +84,11 @@ async fn single(
 
 /// `of`: system and entity.
 async fn unread(context: &Context, of: (&str, &str), rejections: &[Rejection]) -> Result<Unread, StoreError> {
-    const ROWS: u32 = 10_000;
     let mut unread: Unread = rejections.iter().filter_map(|row| Some((row.id.clone()?, row.reason.clone()))).collect();
     if !unread.is_empty() {
-        for (_, entity, row) in context.store.rejections(Some(of.0), ROWS).await? {
-            if let Some(id) = row.id.filter(|_| row.dismissed && entity == of.1) {
-                unread.remove(&id);
-            }
+        let ids: Vec<String> = unread.keys().cloned().collect();
+        for id in context.store.dismissed(of.0, of.1, &ids).await? {
+            unread.remove(&id);
         }
     }
     Ok(unread)

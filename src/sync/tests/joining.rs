@@ -320,6 +320,19 @@ async fn an_entity_that_is_added_to_a_target_with_others_joins_though_nobody_has
 }
 
 #[tokio::test]
+async fn an_entity_joins_though_the_runs_of_the_others_have_been_purged_since() {
+    let [before, after] = widened();
+    let stage = Stage::new(before).await;
+    stage.once().await;
+    let later = stage.engine.context().env.now() + chrono::Duration::days(1);
+    assert!(stage.store.purge(later, 1000).await.unwrap() > 0);
+    assert!(stage.store.runs(1).await.unwrap().is_empty());
+    put_products(&stage, 25);
+    assert_eq!(pass(&stage.joined(after)).await.delivered.written, 0);
+    assert_eq!(stage.store.waiting_approvals().await.unwrap()[0].trips[0].brake.as_str(), "join");
+}
+
+#[tokio::test]
 async fn a_first_start_that_broke_off_between_its_notes_is_a_first_start_again() {
     let [_, after] = widened();
     let stage = Stage::new(after).await;

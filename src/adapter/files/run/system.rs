@@ -18,7 +18,7 @@ use crate::{
         compile::Compiler,
         files::compile::{self, Name, Writer, entities},
         manifest::{Manifest, Settings, files::FilesAdapter, version_of},
-        run::base_scope,
+        run::{base_scope, write_scope},
         world::World,
     },
     env::Env,
@@ -117,15 +117,7 @@ impl Shared {
         let base = base_scope(&self.settings, &name);
         let id = write.id.as_deref().map_or(Value::Null, Value::from);
         let child_ids = serde_json::to_value(&write.child_ids).unwrap_or_default();
-        let scope = base
-            .child()
-            .with("body", &write.body)
-            .with("whole", &write.whole)
-            .with("wanted", &write.desired)
-            .with("before", &write.before)
-            .with_owned("key", write.key.as_str())
-            .with("id", &id)
-            .with("parts", &child_ids);
+        let scope = write_scope(&base, write, (&id, &child_ids));
         let named =
             |failure: Failure| Failure { message: format!("{}/{entity}: {}", self.name, failure.message), ..failure };
         let writer = match write.op {

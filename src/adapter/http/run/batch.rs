@@ -343,20 +343,7 @@ struct Refused {
 
 impl Refused {
     fn outcomes(self) -> Vec<Outcome> {
-        let refused = |element: &Element| outcome(&element.write, Err(copy(&self.failure)));
+        let refused = |element: &Element| outcome(&element.write, Err(self.failure.for_another()));
         self.portion.elements.iter().map(refused).collect()
-    }
-}
-
-/// The same failure for another item of the request.
-fn copy(failure: &Failure) -> Failure {
-    Failure {
-        class: failure.class,
-        message: failure.message.clone(),
-        field: failure.field.clone(),
-        cause: failure.cause.clone(),
-        retry_after: failure.retry_after,
-        status: failure.status,
-        source: None,
     }
 }

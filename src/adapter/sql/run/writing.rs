@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     adapter::{
-        run::{base_scope, fatal, rejected},
+        run::{base_scope, fatal, rejected, write_scope},
         sql::compile::{Entity, Operation, Step},
     },
     expr::{Scope, text_of},
@@ -142,15 +142,7 @@ impl Transaction<'_> {
         let dropped = serde_json::to_value(&write.dropped).unwrap_or_default();
         let yielding = serde_json::to_value(&write.yielding).unwrap_or_default();
         let id = write.id.as_deref().map_or(Value::Null, Value::from);
-        let scope = base
-            .child()
-            .with("body", &write.body)
-            .with("whole", &write.whole)
-            .with("wanted", &write.desired)
-            .with("before", &write.before)
-            .with_owned("key", write.key.as_str())
-            .with("id", &id)
-            .with("parts", &child_ids)
+        let scope = write_scope(&base, write, (&id, &child_ids))
             .with("held", &held)
             .with("dropped", &dropped)
             .with("yielding", &yielding);
@@ -281,16 +273,8 @@ fn alone(class: Class) -> bool {
 }
 
 fn all_failed(writes: &[Write], failure: &Failure) -> Vec<Outcome> {
-    let copy = || Failure {
-        class: failure.class,
-        message: failure.message.clone(),
-        field: failure.field.clone(),
-        cause: failure.cause.clone(),
-        retry_after: failure.retry_after,
-        status: failure.status,
-        source: None,
-    };
-    writes.iter().map(|write| Outcome { job: write.job, result: Err(copy()), requests: 1 }).collect()
+    let refused = |write: &Write| Outcome { job: write.job, result: Err(failure.for_another()), requests: 1 };
+    writes.iter().map(refused).collect()
 }
 
 fn captured<'a>(scope: &'a Scope<'a>, captures: &Map<String, Value>) -> Scope<'a> {
