@@ -16,6 +16,7 @@ promises! {
     what_a_page_has_stored_since_stays_when_a_delivery_ends,
     a_page_read_before_somebody_took_the_pull_over_is_not_stored,
     articles_of_rejected_rows_are_known_unless_one_of_them_could_not_be_read,
+    rows_that_a_person_has_put_aside_are_known_by_id_until_they_can_be_read,
     what_a_target_still_has_and_a_system_has_lost_is_listed_in_slices,
     listings_of_both_kinds_are_distinguished_and_looks_at_single_objects_are_none,
     an_answer_that_cannot_be_read_is_reported_until_one_can_be,
@@ -243,6 +244,33 @@ async fn a_page_read_before_somebody_took_the_pull_over_is_not_stored(backend: B
     assert!(matches!(late, Err(StoreError::Overtaken)), "{late:?}");
     assert_eq!(two.cursor("erp", "product").await.unwrap().as_deref(), Some("3"));
     assert_eq!(two.replicas_of(&[record]).await.unwrap()[0].fields, super::backend::fields("third"));
+}
+
+async fn rows_that_a_person_has_put_aside_are_known_by_id_until_they_can_be_read(backend: Backend) {
+    let store = &backend.store;
+    let row = |id: &str| Rejection {
+        position: format!("row {id}"),
+        id: Some(id.into()),
+        field: None,
+        reason: "no number".into(),
+        cause: None,
+        articles: None,
+        likes: None,
+        dismissed: false,
+    };
+    let ids = ["1", "2", "3"].map(str::to_owned);
+    let show = async |second: i64| {
+        let rejections = vec![row("1"), row("2")];
+        store.commit_page(PageCommit { rejections, ..page(store, "erp").await }, at(second)).await.unwrap();
+        store.dismissed("erp", "product", &ids).await.unwrap()
+    };
+    assert_eq!(show(0).await, BTreeSet::new());
+    store.dismiss("erp", "product", Some("2"), at(1)).await.unwrap();
+    assert_eq!(show(2).await, BTreeSet::from(["2".to_owned()]), "shown again, it stays aside");
+    assert_eq!(store.dismissed("erp", "order", &ids).await.unwrap(), BTreeSet::new());
+    let resolved = vec!["2".to_owned()];
+    store.commit_page(PageCommit { resolved, ..page(store, "erp").await }, at(3)).await.unwrap();
+    assert_eq!(show(4).await, BTreeSet::new(), "it could be read since");
 }
 
 async fn articles_of_rejected_rows_are_known_unless_one_of_them_could_not_be_read(backend: Backend) {
