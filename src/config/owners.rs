@@ -151,7 +151,7 @@ impl Owners<'_> {
             }
         };
         let message = format!(
-            "{} and {} both number their {entity}s by themselves, and {target} is told the {key} of both without prefixes that \
+            "{} and {} both number their {entity}s by themselves, and {target} receives the {key} of both without prefixes that \
              tell them apart{described} (flows {} and {})",
             first.from, second.from, first.name, second.name
         );

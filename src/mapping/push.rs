@@ -318,7 +318,7 @@ impl Push<'_> {
     fn missing_child(&self, list: &str, key: &str) -> Failure {
         let mut failure = missing(list, key);
         if self.known.unclear.contains(&(list.to_owned(), key.to_owned())) {
-            failure.message = format!("several objects of the target have {list} {key}: which is meant cannot be told");
+            failure.message = format!("several objects of the target have {list} {key}: it is unclear which is meant");
         }
         failure
     }

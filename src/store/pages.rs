@@ -154,7 +154,7 @@ impl PageStore for Database {
         }
         prove_compared(&mut tx, &replicas, &page).await?;
         let mut kept = replicas.write(&mut tx, &writes, Writer::Page).await?;
-        reprint(&mut tx, &replicas, &page).await?;
+        renew_fingerprints(&mut tx, &replicas, &page).await?;
         let shown: Vec<_> = page.children.iter().map(|(record, children)| (*record, children)).collect();
         kept.children.extend(replicas.write_children(&mut tx, &shown, &[]).await?);
         let changes: Vec<_> = page.changes.iter().map(|change| (change, Origin::Run(page.run))).collect();
@@ -229,7 +229,7 @@ async fn prove_compared(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit)
     Ok(())
 }
 
-async fn reprint(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Result<()> {
+async fn renew_fingerprints(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Result<()> {
     const SQL: &str = "WITH j AS MATERIALIZED (SELECT j.value, r.number FROM json_each($1) j CROSS JOIN replica r \
             WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0) \
         UPDATE replica SET print = j.value->>1, version = j.value->>2, sent = j.value->>3 FROM j \

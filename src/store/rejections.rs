@@ -190,7 +190,7 @@ pub(super) async fn reject<'a>(
     resolved: &[&str],
     rejections: impl IntoIterator<Item = &'a Rejection>,
 ) -> Result<()> {
-    const CURE: &str = "DELETE FROM rejection WHERE system = $2 AND entity = $3 \
+    const RESOLVE: &str = "DELETE FROM rejection WHERE system = $2 AND entity = $3 \
         AND slot IN (SELECT j.value->>0 FROM json_each($1) j)";
     const ADD: &str = "INSERT INTO rejection (system, entity, slot, position, id, field, reason, cause, articles, run, \
         at, likes) \
@@ -209,7 +209,7 @@ pub(super) async fn reject<'a>(
     }
     if !resolved.is_empty() {
         let slots = rows(resolved.iter().map(|id| [slot(Some(id), "")]))?;
-        closed += tx.execute("close rejections", CURE, args![slots, replicas.system, replicas.entity]).await?;
+        closed += tx.execute("close rejections", RESOLVE, args![slots, replicas.system, replicas.entity]).await?;
     }
     if closed > 0 {
         go_on(tx, replicas.system, replicas.now).await?;

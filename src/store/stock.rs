@@ -90,7 +90,7 @@ impl StockStore for Database {
     async fn reserve(&self, system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()> {
         const LET_GO: &str = "DELETE FROM held WHERE system = $2 \
             AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
-        const HOLD: &str = "INSERT INTO held (system, record, quantity) \
+        const RESERVE: &str = "INSERT INTO held (system, record, quantity) \
             SELECT $2, CAST(j.value->>0 AS BIGINT), j.value->>1 FROM json_each($1) j WHERE true \
             ON CONFLICT (system, record) DO UPDATE SET quantity = excluded.quantity";
         let system = self.name(system).await?;
@@ -99,7 +99,7 @@ impl StockStore for Database {
         let (reserved, free): (Vec<_>, Vec<_>) = quantities.into_iter().partition(|(_, quantity)| !quantity.is_zero());
         if !reserved.is_empty() {
             let lines = rows(reserved.into_iter().map(|(record, quantity)| (record, decimal::canonical(quantity))))?;
-            self.pool.execute("hold stock", HOLD, args![lines, system]).await?;
+            self.pool.execute("reserve stock", RESERVE, args![lines, system]).await?;
         }
         if !free.is_empty() {
             let lines = rows(free.into_iter().map(|(record, _)| [record]))?;

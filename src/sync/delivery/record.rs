@@ -232,7 +232,7 @@ fn close(
         if task.conflicts.is_empty() { Verdict::Done { noop: false } } else { in_conflict(&task.conflicts) };
     if !late.is_empty() {
         let error = format!(
-            "{} may be otherwise there than wanted by now; what it is to be follows",
+            "{} may have changed while the object was being made; the desired value is sent next",
             late.into_iter().collect::<Vec<_>>().join(", ")
         );
         let class = Class::Transient.as_str().to_owned();

@@ -425,8 +425,9 @@ impl Batch<'_> {
                 let Some(mut ended) = ended.pop() else { return Ok(None) };
                 if matches!(ended.verdict, Verdict::Done { .. }) {
                     around.aside.insert(task.job.record);
-                    ended.verdict =
-                        now(format!("{failure}; what another object is to have was given up, what is wanted follows"));
+                    ended.verdict = now(format!(
+                        "{failure}; the value that another object is to have was given up, the desired one is sent next"
+                    ));
                     return Ok(Some(ended));
                 }
                 // The object could not be without its value: what was refused first is what has to be reported.

@@ -117,7 +117,7 @@ pub(in crate::sync) fn decide(
             let text = if ids.is_empty() {
                 format!("{} does not have {part} yet", batch.target)
             } else {
-                format!("{} objects of {} have {list} {part}: which is meant cannot be told", ids.len(), batch.target)
+                format!("{} objects of {} have {list} {part}: it is unclear which is meant", ids.len(), batch.target)
             };
             let failure = Failure::new(Class::Unmapped, text).with_cause(WaitReason::missing(list, part));
             return Err(End::failed(job, failure));

@@ -118,6 +118,6 @@ fn is_kept_back(end: &End) -> bool {
 fn wait_for_shared(round: &Round<'_>, job: &Job) -> Option<Delivered> {
     let intent = job.intent.as_ref().filter(|intent| is_untold(job) && !intent.shared.is_empty())?;
     let end = outcome::later(intent.at, round.snapshot.batch.answer_window);
-    let why = "nobody told how an update of it ended; it is looked at when that must have ended";
+    let why = "an earlier update got no answer; it is looked at again once that update must be over";
     (end > round.now).then(|| wait_until(job, end, intent.clone(), why))
 }

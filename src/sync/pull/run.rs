@@ -422,7 +422,7 @@ async fn gone(reading: &PullContext<'_>, listing: &Listing<'_>, pass: &mut Pass)
         if pass.unreadable {
             return Err(Failure::new(
                 Class::Rejected,
-                format!("rows of {} could not be read, so what is gone cannot be told from what was not read; mend them, then run a full pull", reading.entity),
+                format!("rows of {} could not be read, so records that are gone cannot be distinguished from unread ones; correct them, then run a full pull", reading.entity),
             )
             .into());
         }

@@ -222,7 +222,7 @@ impl Answered<'_> {
         }
         if results.len() != expected {
             return Err(format!(
-                "the answer holds {} results for {expected} items: which is whose cannot be told",
+                "the answer holds {} results for {expected} items: they cannot be matched",
                 results.len()
             ));
         }

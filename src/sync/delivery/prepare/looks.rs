@@ -79,7 +79,7 @@ pub(super) async fn decide_all(
 
 /// End a job that asks for more looks than there are rounds.
 fn waits(batch: &Batch<'_>, job: &Job) -> Delivered {
-    let text = format!("what {} is to have changed at each look at it", batch.target);
+    let text = format!("what {} should have changed each time it was looked at", batch.target);
     failed(batch, job, &Failure::new(Class::Transient, text))
 }
 

@@ -301,7 +301,7 @@ impl Work<'_> {
             Ok(Desired::Fields(fields)) => fields.clone(),
             Ok(Desired::Nothing | Desired::NotYet(_)) => Fields::new(),
             Ok(Desired::Gone) => {
-                self.left(batch, key, None, "it is to be deleted there by now");
+                self.left(batch, key, None, "it is due to be deleted there");
                 return None;
             }
             Err(failure) => {
